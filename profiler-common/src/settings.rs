@@ -1,0 +1,101 @@
+//! What the daemon sets before it loads the kernel programs. The map that holds it is frozen, so
+//! the verifier sees constants and removes what they rule out.
+
+/// Byte offsets of kernel structure members, read from BTF of the running kernel.
+///
+/// A member that this kernel does not have is [`Offsets::ABSENT`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    /// `task_struct.pid`: the thread id.
+    pub task_tid: u32,
+    /// `task_struct.tgid`: the process id.
+    pub task_pid: u32,
+    /// `task_struct.flags`.
+    pub task_flags: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.__state`, or `state` before Linux 5.14.
+    pub task_state: u32,
+    /// `task_struct.on_cpu`.
+    pub task_on_cpu: u32,
+    /// `task_struct.start_time`, CLOCK_MONOTONIC ns.
+    pub task_start_time: u32,
+    /// `task_struct.group_leader`.
+    pub task_group_leader: u32,
+    /// `task_struct.files`.
+    pub task_files: u32,
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `task_struct.se.sum_exec_runtime`.
+    pub task_sum_exec: u32,
+    /// `task_struct.utime`.
+    pub task_utime: u32,
+    /// `task_struct.stime`.
+    pub task_stime: u32,
+    /// Byte of `task_struct` that holds the bit `in_iowait`.
+    pub task_in_iowait: u32,
+    /// Mask of the bit `in_iowait` in that byte.
+    pub in_iowait_mask: u32,
+    /// `files_struct.fdt`.
+    pub files_fdt: u32,
+    /// `fdtable.fd`.
+    pub fdtable_fd: u32,
+    /// `fdtable.max_fds`.
+    pub fdtable_max_fds: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `inode.i_mode`.
+    pub inode_mode: u32,
+    /// `css_set.dfl_cgrp`.
+    pub css_set_dfl_cgrp: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`.
+    pub kernfs_id: u32,
+    /// Padding to a multiple of eight bytes.
+    pub reserved: u32,
+}
+
+impl Offsets {
+    /// Marks a member that this kernel does not have.
+    pub const ABSENT: u32 = u32::MAX;
+}
+
+/// Which threads are accounted; several rules may hold, and any one of them is enough.
+pub mod filter {
+    /// Processes listed in the map `FILTER_PIDS`.
+    pub const PIDS: u32 = 1;
+    /// Processes whose leader's name is in `FILTER_COMMS`.
+    pub const COMMS: u32 = 2;
+    /// Threads whose cgroup (v2) is in `FILTER_CGROUPS`.
+    pub const CGROUPS: u32 = 4;
+    /// Every process but our own; kernel threads never.
+    pub const ALL: u32 = 8;
+}
+
+/// Everything that the kernel programs need to know at load time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Waits at least this long are also sent one by one, in nanoseconds.
+    pub min_wait_ns: u64,
+    /// Bits of [`filter`].
+    pub filter: u32,
+    /// Our own process, never accounted under [`filter::ALL`].
+    pub own_pid: u32,
+    /// 1 if `sched_switch` passes `prev_state` as its fourth argument (Linux 5.18).
+    pub switch_has_state: u32,
+    /// 1 if kernel memory may be read (not under lockdown=confidentiality).
+    pub kernel_reads: u32,
+    /// 1 takes the user stack of every wait.
+    pub user_stacks: u32,
+    /// 1 takes the kernel stack of every blocked wait.
+    pub kernel_stacks: u32,
+    /// 1 walks fully beside every memo hit and counts differences: a test mode.
+    pub verify_memo: u32,
+    /// Nanoseconds of one scheduler tick: how far a running thread's run time may lag.
+    pub tick_ns: u32,
+    /// Structure offsets of this kernel.
+    pub offsets: Offsets,
+}

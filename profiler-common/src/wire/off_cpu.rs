@@ -1,0 +1,61 @@
+use super::Header;
+use crate::histogram::BUCKETS;
+
+/// Which waits are summed together in the kernel: 40 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OffCpuKey {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Id of the user stack, 0 if none could be taken.
+    pub user_stack: u64,
+    /// Id of the kernel stack, 0 if none was taken; always 0 for preempted threads.
+    pub kernel_stack: u64,
+    /// Number of the class, see [`crate::class`].
+    pub class: u32,
+    /// System call number, or −1 outside of one.
+    pub syscall: i32,
+    /// How often the process had called exec.
+    pub generation: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<OffCpuKey>() == 40);
+
+/// The summed waits of one key: 224 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffCpuValue {
+    /// Time not runnable.
+    pub blocked_ns: u64,
+    /// Time runnable but not executing.
+    pub run_queue_ns: u64,
+    /// Longest wait, both parts together.
+    pub max_ns: u64,
+    /// Number of waits.
+    pub count: u64,
+    /// Waits by length, both parts together, see [`crate::histogram`].
+    pub histogram: [u32; BUCKETS],
+}
+const _: () = assert!(size_of::<OffCpuValue>() == 32 + 4 * BUCKETS);
+
+/// One wait of at least `min_wait_ns`: 80 bytes. `header.at_ns` is when the thread ran again.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// Tag [`super::tag::WAIT`].
+    pub header: Header,
+    /// What was waited for, and where.
+    pub key: OffCpuKey,
+    /// When the thread was switched out.
+    pub start_ns: u64,
+    /// When it became runnable; equal to `start_ns` if it always was.
+    pub wake_ns: u64,
+    /// Process that woke it, 0 if not seen.
+    pub waker_pid: u32,
+    /// Thread that woke it, 0 if not seen or if woken from the idle task (an interrupt).
+    pub waker_tid: u32,
+}
+const _: () = assert!(size_of::<Wait>() == 80);

@@ -1,0 +1,49 @@
+use super::Header;
+
+/// Which side of the kernel line a stack's addresses belong to.
+pub mod stack_kind {
+    /// Addresses of the process.
+    pub const USER: u32 = 0;
+    /// Addresses of the kernel.
+    pub const KERNEL: u32 = 1;
+}
+
+/// How a walk ended: stable numbers.
+pub mod outcome {
+    /// The walk reached the end of the stack.
+    pub const COMPLETE: u32 = 0;
+    /// The stack was deeper than the limit; the leaf side was kept.
+    pub const TRUNCATED: u32 = 1;
+    /// The next frame lay in memory that could not be read.
+    pub const READ_FAULT: u32 = 2;
+    /// The frame pointer did not point into the stack: code without frame pointers.
+    pub const NO_FRAME_POINTER: u32 = 3;
+    /// Number of outcomes.
+    pub const COUNT: usize = 4;
+    /// The word for each outcome, by its number.
+    pub const NAMES: [&str; COUNT] = ["complete", "truncated", "read-fault", "no-frame-pointer"];
+}
+
+/// The start of a record that carries one stack's addresses: 48 bytes, then `frames` addresses of
+/// eight bytes each, leaf first. A stack is sent when it is first met; later only its id travels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StackRecord {
+    /// Tag [`super::tag::STACK`].
+    pub header: Header,
+    /// Hash of the addresses, the process and its generation; never 0.
+    pub id: u64,
+    /// Process, 0 for kernel stacks.
+    pub pid: u32,
+    /// How often the process had called exec.
+    pub generation: u32,
+    /// One of [`stack_kind`].
+    pub kind: u32,
+    /// One of [`outcome`].
+    pub outcome: u32,
+    /// Number of addresses that follow.
+    pub frames: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<StackRecord>() == 48);

@@ -1,0 +1,1 @@
+//! Raw stacks, sums and samples to a finished, symbolized window.

@@ -1,0 +1,1 @@
+//! Preflight, load, attach, read the rings: everything that talks to the kernel.

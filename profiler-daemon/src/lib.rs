@@ -1,0 +1,13 @@
+//! The daemon side of profilerd. The modules are the data path, in order:
+//! `capture` and `decode` (bytes in), `accounting` (time), `process` and `symbolize` (places),
+//! `aggregate` (a finished window), `sink` (files and the report), `cli` (people).
+
+pub mod accounting;
+pub mod aggregate;
+pub mod capture;
+pub mod cli;
+pub mod decode;
+pub mod model;
+pub mod process;
+pub mod sink;
+pub mod symbolize;

@@ -1,0 +1,63 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Ledger, MonoNs};
+use profiler_common::wire::{CpuSample, OffCpuKey, OffCpuValue, Wait};
+
+/// A capture as the kernel told it: exact times, raw addresses, no names yet.
+/// `aggregate` turns it into a [`super::Window`].
+#[derive(Clone, Debug, Default)]
+pub struct Capture {
+    /// First instant of the window.
+    pub start: MonoNs,
+    /// End of the window.
+    pub end: MonoNs,
+    /// Every thread that was seen, each once, by (pid, tid, start).
+    pub threads: Vec<ThreadTime>,
+    /// Stacks by kernel-side id.
+    pub stacks: HashMap<u64, RawStack>,
+    /// On-CPU samples in order of arrival.
+    pub cpu_samples: Vec<CpuSample>,
+    /// Waits summed by key; open waits are included up to `end`, so that per thread the entries add
+    /// up to the ledger's off-CPU time but for what `OFF_CPU_FULL` counts.
+    pub off_cpu: HashMap<OffCpuKey, OffCpuValue>,
+    /// Longest single waits, in no order.
+    pub waits: Vec<Wait>,
+}
+
+/// One thread's time in the window, by the kernel's exact sums.
+#[derive(Clone, Debug, Default)]
+pub struct ThreadTime {
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// Name, raw: control characters and all, but valid UTF-8.
+    pub comm: Arc<str>,
+    /// Start of its presence in the window, nanoseconds after the window's start.
+    pub start_ns: u64,
+    /// Its time.
+    pub ledger: Ledger,
+    /// Switches that blocked.
+    pub blocks: u64,
+    /// Switches that did not block.
+    pub preemptions: u64,
+    /// Whether it ended inside the window.
+    pub ended: bool,
+}
+
+/// One stack as walked in the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawStack {
+    /// Process; 0 for kernel stacks.
+    pub pid: u32,
+    /// How often the process had called exec: picks the mappings.
+    pub generation: u32,
+    /// Whether these are kernel addresses.
+    pub kernel: bool,
+    /// How the walk ended, see `profiler_common::wire::outcome`.
+    pub outcome: u32,
+    /// Addresses, leaf first. The first one of a user stack is the exact program counter; all others
+    /// are return addresses.
+    pub addresses: Vec<u64>,
+}

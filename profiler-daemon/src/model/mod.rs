@@ -1,0 +1,20 @@
+//! Our words as plain values. No I/O, no kernel, no formats: every stage knows these and nothing
+//! of the other stages.
+
+mod capture;
+mod class;
+mod frame;
+mod ledger;
+pub mod text;
+mod time;
+mod window;
+
+pub use capture::{Capture, RawStack, ThreadTime};
+pub use class::WaitClass;
+pub use frame::{Frame, FrameKind};
+pub use ledger::Ledger;
+pub use time::{MonoNs, UnixNs};
+pub use window::{
+    FunctionTime, Gap, Losses, Overhead, Process, Sample, StackId, StackQuality, Stacks, State, Thread, Wait, Waker,
+    Window,
+};

@@ -1,0 +1,1 @@
+//! One file a format. Sinks get finished windows and only encode.
