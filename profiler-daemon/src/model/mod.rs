@@ -1,6 +1,7 @@
 //! Our words as plain values. No I/O, no kernel, no formats: every stage knows these and nothing
 //! of the other stages.
 
+mod capability;
 mod capture;
 mod class;
 mod frame;
@@ -9,6 +10,7 @@ pub mod text;
 mod time;
 mod window;
 
+pub use capability::{Capability, Support};
 pub use capture::{Capture, RawStack, ThreadTime};
 pub use class::WaitClass;
 pub use frame::{Frame, FrameKind};
