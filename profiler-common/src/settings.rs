@@ -99,3 +99,16 @@ pub struct Settings {
     /// Structure offsets of this kernel.
     pub offsets: Offsets,
 }
+
+/// What the daemon tells the running programs: the one entry of the map `CONTROL`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    /// Which of the two off-CPU maps is written: 0 or 1.
+    pub active: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// End of the window: from then on nothing is booked, and totals reach to this instant. 0 while
+    /// the window is open.
+    pub stop_ns: u64,
+}

@@ -7,7 +7,7 @@ mod stack;
 mod task;
 
 pub use cpu::{CpuSample, cpu_mode};
-pub use off_cpu::{OffCpuKey, OffCpuValue, Wait};
+pub use off_cpu::{OffCpuKey, OffCpuValue, Wait, waker_flag};
 pub use stack::{StackRecord, outcome, stack_kind};
 pub use task::{Exec, ThreadTotals, thread_flag};
 

@@ -41,7 +41,16 @@ pub struct OffCpuValue {
 }
 const _: () = assert!(size_of::<OffCpuValue>() == 32 + 4 * BUCKETS);
 
-/// One wait of at least `min_wait_ns`: 80 bytes. `header.at_ns` is when the thread ran again.
+/// Bits of [`Wait::waker_flags`].
+pub mod waker_flag {
+    /// A wake-up was seen.
+    pub const SEEN: u32 = 1;
+    /// It came from an interrupt; the thread named is the one that was interrupted, which may have
+    /// caused it (a packet sent over loopback) or not (a timer).
+    pub const INTERRUPT: u32 = 2;
+}
+
+/// One wait of at least `min_wait_ns`: 88 bytes. `header.at_ns` is when the thread ran again.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
@@ -53,9 +62,13 @@ pub struct Wait {
     pub start_ns: u64,
     /// When it became runnable; equal to `start_ns` if it always was.
     pub wake_ns: u64,
-    /// Process that woke it, 0 if not seen.
+    /// Process that ended it; 0 is an idle CPU.
     pub waker_pid: u32,
-    /// Thread that woke it, 0 if not seen or if woken from the idle task (an interrupt).
+    /// Thread that ended it; 0 is an idle CPU.
     pub waker_tid: u32,
+    /// Bits of [`waker_flag`].
+    pub waker_flags: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
-const _: () = assert!(size_of::<Wait>() == 80);
+const _: () = assert!(size_of::<Wait>() == 88);

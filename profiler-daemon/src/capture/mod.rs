@@ -1,1 +1,6 @@
 //! Preflight, load, attach, read the rings: everything that talks to the kernel.
+
+pub mod btf;
+pub mod kernel;
+mod pod;
+pub mod settings;

@@ -1,0 +1,217 @@
+//! Offsets of kernel structure members, read from the running kernel's own type information.
+//!
+//! Rust has no CO-RE relocations, so the daemon looks the offsets up and hands them to the kernel
+//! programs before loading. Source of the format: Documentation/bpf/btf.rst.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Where a kernel shows its types.
+pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why type information could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file is missing or unreadable.
+    #[error("cannot read the kernel's type information `{KERNEL_BTF}`")]
+    Read(#[source] std::io::Error),
+    /// The bytes are no BTF.
+    #[error("the kernel's type information is malformed: {0}")]
+    Malformed(&'static str),
+    /// This kernel has no such structure or member.
+    #[error("this kernel has no `{0}`")]
+    NoMember(String),
+}
+
+/// Where a member lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Offset from the start of the structure in bits.
+    pub bit: u32,
+    /// Width in bits if it is a bit-field, else 0.
+    pub bits: u32,
+    kind: u32,
+}
+
+impl Member {
+    /// Offset in bytes.
+    pub fn byte(self) -> u32 {
+        self.bit / 8
+    }
+}
+
+/// Types of one kernel.
+pub struct Btf {
+    bytes: Vec<u8>,
+    strings: usize,
+    /// Position of each type's record, by type id; 0 for `void`.
+    types: Vec<usize>,
+    structs: HashMap<String, u32>,
+}
+
+const KIND_PTR: u32 = 2;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC_PROTO: u32 = 13;
+
+impl Btf {
+    /// Reads the running kernel's types.
+    pub fn of_kernel() -> Result<Btf, BtfError> {
+        Btf::parse(std::fs::read(Path::new(KERNEL_BTF)).map_err(BtfError::Read)?)
+    }
+
+    /// Indexes the bytes of a `.BTF` section.
+    pub fn parse(bytes: Vec<u8>) -> Result<Btf, BtfError> {
+        let mut btf = Btf { bytes, strings: 0, types: vec![0], structs: HashMap::new() };
+        if btf.u32(0).is_none_or(|word| word & 0xffff != 0xeb9f) {
+            return Err(BtfError::Malformed("wrong magic number"));
+        }
+        let header = |at| btf.u32(at).ok_or(BtfError::Malformed("short header"));
+        let (header_bytes, types_at, types_bytes, strings_at) = (header(4)?, header(8)?, header(12)?, header(16)?);
+        let start = header_bytes as usize + types_at as usize;
+        let end = start + types_bytes as usize;
+        btf.strings = header_bytes as usize + strings_at as usize;
+        let mut at = start;
+        while at < end {
+            let info = btf.u32(at + 4).ok_or(BtfError::Malformed("short type"))?;
+            let (kind, count) = ((info >> 24) & 0x1f, (info & 0xffff) as usize);
+            let id = btf.types.len() as u32;
+            btf.types.push(at);
+            if kind == KIND_STRUCT {
+                let name = btf.string(btf.u32(at).unwrap_or(0)).to_owned();
+                btf.structs.entry(name).or_insert(id);
+            }
+            at += 12
+                + match kind {
+                    1 | 14 | 17 => 4,
+                    3 => 12,
+                    KIND_STRUCT | KIND_UNION | 15 | 19 => count * 12,
+                    6 | KIND_FUNC_PROTO => count * 8,
+                    2 | 7..=12 | 16 | 18 => 0,
+                    _ => return Err(BtfError::Malformed("unknown kind of type")),
+                };
+        }
+        Ok(btf)
+    }
+
+    /// Finds a member by its path, such as `["task_struct", "se", "sum_exec_runtime"]`; structures
+    /// on the way are embedded, not pointed to.
+    pub fn member(&self, path: &[&str]) -> Result<Member, BtfError> {
+        let missing = || BtfError::NoMember(path.join("."));
+        let (name, members) = path.split_first().ok_or_else(missing)?;
+        let mut at = Member { bit: 0, bits: 0, kind: *self.structs.get(*name).ok_or_else(missing)? };
+        for member in members {
+            let inner = self.find(at.kind, member, 0).ok_or_else(missing)?;
+            at = Member { bit: at.bit + inner.bit, ..inner };
+        }
+        Ok(at)
+    }
+
+    /// Number of parameters of the function type behind a typedef to a function pointer, such as
+    /// `btf_trace_sched_switch`; the context counts.
+    pub fn parameters(&self, typedef: &str) -> Option<usize> {
+        let id = (1..self.types.len() as u32)
+            .find(|id| self.kind(*id) == KIND_TYPEDEF && self.string(self.word(*id, 0)) == typedef)?;
+        let pointer = self.word(id, 8);
+        let function = if self.kind(pointer) == KIND_PTR { self.word(pointer, 8) } else { pointer };
+        (self.kind(function) == KIND_FUNC_PROTO).then(|| (self.word(function, 4) & 0xffff) as usize)
+    }
+
+    /// Looks into anonymous members as C does. `depth` bounds malformed input.
+    fn find(&self, id: u32, name: &str, depth: usize) -> Option<Member> {
+        let id = self.resolve(id);
+        if depth > 8 || !matches!(self.kind(id), KIND_STRUCT | KIND_UNION) {
+            return None;
+        }
+        let info = self.word(id, 4);
+        let has_bit_fields = info >> 31 != 0;
+        for index in 0..info & 0xffff {
+            let at = 12 + 12 * index as usize;
+            let (name_at, kind, offset) = (self.word(id, at), self.word(id, at + 4), self.word(id, at + 8));
+            let (bit, bits) = if has_bit_fields { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
+            if self.string(name_at) == name {
+                return Some(Member { bit, bits, kind });
+            }
+            if name_at == 0
+                && let Some(inner) = self.find(kind, name, depth + 1)
+            {
+                return Some(Member { bit: bit + inner.bit, ..inner });
+            }
+        }
+        None
+    }
+
+    /// Follows typedefs and qualifiers.
+    fn resolve(&self, mut id: u32) -> u32 {
+        for _ in 0..16 {
+            match self.kind(id) {
+                KIND_TYPEDEF | 9..=11 | 18 => id = self.word(id, 8),
+                _ => break,
+            }
+        }
+        id
+    }
+
+    fn kind(&self, id: u32) -> u32 {
+        (self.word(id, 4) >> 24) & 0x1f
+    }
+
+    fn word(&self, id: u32, at: usize) -> u32 {
+        match self.types.get(id as usize) {
+            Some(start) if id != 0 => self.u32(start + at).unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.bytes.get(at..at + 4)?.try_into().ok()?))
+    }
+
+    fn string(&self, at: u32) -> &str {
+        let bytes = self.bytes.get(self.strings + at as usize..).unwrap_or(&[]);
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
+        std::str::from_utf8(&bytes[..end]).unwrap_or("")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_no_btf_are_refused() {
+        for bytes in [vec![], vec![0; 64], vec![0x9f, 0xeb, 1, 0, 24, 0, 0, 0]] {
+            assert!(Btf::parse(bytes).is_err());
+        }
+    }
+
+    /// `struct s { int a; union { long b; }; int c: 1; }` by hand.
+    #[test]
+    fn members_are_found_in_anonymous_unions_and_bit_fields() -> Result<(), BtfError> {
+        let strings = b"\0s\0a\0b\0c\0";
+        let kind = |kind: u32, count: u32, flag: u32| kind << 24 | count | flag << 31;
+        #[rustfmt::skip]
+        let types: &[u32] = &[
+            0, kind(1, 0, 0), 4, 32,                        // 1: int
+            0, kind(KIND_UNION, 1, 0), 8, 5, 1, 0,          // 2: union { b }
+            1, kind(KIND_STRUCT, 3, 1), 24,                 // 3: struct s
+            3, 1, 0, /* a */ 0, 2, 64, /* union */ 7, 1, 1 << 24 | 131, /* c */
+        ];
+        let mut bytes: Vec<u8> =
+            [0x1_eb9f, 24, 0, types.len() as u32 * 4, types.len() as u32 * 4, strings.len() as u32]
+                .iter()
+                .chain(types)
+                .flat_map(|word| word.to_ne_bytes())
+                .collect();
+        bytes.extend_from_slice(strings);
+        let btf = Btf::parse(bytes)?;
+        assert_eq!(btf.member(&["s", "a"])?.byte(), 0);
+        assert_eq!(btf.member(&["s", "b"])?.byte(), 8);
+        let c = btf.member(&["s", "c"])?;
+        assert_eq!((c.byte(), c.bit % 8, c.bits), (16, 3, 1));
+        assert!(matches!(btf.member(&["s", "nope"]), Err(BtfError::NoMember(name)) if name == "s.nope"));
+        assert!(btf.member(&["t"]).is_err());
+        Ok(())
+    }
+}

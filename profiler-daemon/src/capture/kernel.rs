@@ -1,0 +1,335 @@
+//! The kernel programs and their maps as one value: load, attach, read, stop.
+
+use std::io::Read;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
+use aya::programs::{BtfTracePoint, Iter, PerfEvent, ProgramError};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use profiler_common::fault;
+use profiler_common::settings::{Control, Settings, filter};
+use profiler_common::wire::{OffCpuKey, OffCpuValue};
+
+use super::pod::Plain;
+use crate::model::MonoNs;
+
+/// Which threads are accounted. Any rule that names a thread is enough; forks and new threads of
+/// accounted threads always are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Processes.
+    pub pids: Vec<u32>,
+    /// Names of processes.
+    pub comms: Vec<String>,
+    /// Ids of cgroups.
+    pub cgroups: Vec<u64>,
+    /// Every process but our own.
+    pub all: bool,
+}
+
+/// Why the kernel programs could not do their work.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The object was refused as a whole: a map could not be made, or the object is broken.
+    #[error("cannot load the kernel programs")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// A program was refused.
+    #[error("cannot load kernel program `{program}`")]
+    Program {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// A program could not be attached to its hook.
+    #[error("cannot attach kernel program `{program}`")]
+    Attach {
+        /// Which.
+        program: &'static str,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// The object lacks a part that this daemon knows: they were not built together.
+    #[error("the kernel programs have no `{0}`: daemon and kernel object were not built together")]
+    Missing(&'static str),
+    /// A map could not be read or written.
+    #[error("cannot use map `{map}`")]
+    Map {
+        /// Which.
+        map: &'static str,
+        /// Why.
+        source: aya::maps::MapError,
+    },
+    /// An iterator could not be read.
+    #[error("cannot read the threads of this machine")]
+    Iterator(#[source] std::io::Error),
+    /// More was asked for than a filter holds.
+    #[error("a filter holds at most {limit} {what}")]
+    FilterFull {
+        /// What there was too much of.
+        what: &'static str,
+        /// How many fit.
+        limit: u32,
+    },
+}
+
+/// Programs on scheduler hooks: the program's name and its tracepoint.
+const SCHED: &[&str] = &["sched_waking", "sched_wakeup_new", "sched_process_exec", "sched_switch"];
+const SAMPLER: &str = "cpu_sample";
+const THREADS: &str = "threads";
+const SLEEPERS: &str = "sleepers";
+
+/// Loaded programs. Dropping it detaches and frees everything; so does the end of the process.
+pub struct Kernel {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    control: Array<MapData, Plain<Control>>,
+    off_cpu: [HashMap<MapData, Plain<OffCpuKey>, Plain<OffCpuValue>>; 2],
+    faults: PerCpuArray<MapData, u64>,
+    active: u32,
+    has_sleepers: bool,
+    sampling: Vec<aya::programs::perf_event::PerfEventLinkId>,
+}
+
+impl Kernel {
+    /// Loads every program and fills the filter. Nothing is attached yet.
+    pub fn load(object: &[u8], mut settings: Settings, wanted: &Filter) -> Result<Kernel, KernelError> {
+        settings.filter = (if wanted.pids.is_empty() { 0 } else { filter::PIDS })
+            | (if wanted.comms.is_empty() { 0 } else { filter::COMMS })
+            | (if wanted.cgroups.is_empty() { 0 } else { filter::CGROUPS })
+            | (if wanted.all { filter::ALL } else { 0 });
+        let settings = Plain(settings);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SETTINGS", &settings, true)
+            .allow_unsupported_maps()
+            .verifier_log_level(VerifierLogLevel::STATS)
+            .load(object)
+            .map_err(|error| KernelError::Load(Box::new(error)))?;
+        let has_sleepers = load_programs(&mut ebpf)?;
+        let mut kernel = Kernel {
+            ring: RingBuf::try_from(take(&mut ebpf, "RING")?).map_err(in_map("RING"))?,
+            control: Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(in_map("CONTROL"))?,
+            off_cpu: [
+                HashMap::try_from(take(&mut ebpf, "OFF_CPU_A")?).map_err(in_map("OFF_CPU_A"))?,
+                HashMap::try_from(take(&mut ebpf, "OFF_CPU_B")?).map_err(in_map("OFF_CPU_B"))?,
+            ],
+            faults: PerCpuArray::try_from(take(&mut ebpf, "FAULTS")?).map_err(in_map("FAULTS"))?,
+            active: 0,
+            has_sleepers,
+            sampling: Vec::new(),
+            ebpf,
+        };
+        kernel.fill("FILTER_PIDS", "processes", wanted.pids.iter().copied())?;
+        kernel.fill("FILTER_COMMS", "names", wanted.comms.iter().map(|comm| comm_bytes(comm)))?;
+        kernel.set_cgroups(&wanted.cgroups)?;
+        Ok(kernel)
+    }
+
+    /// Adds cgroups to the filter: new ones appear below those asked for.
+    pub fn set_cgroups(&mut self, ids: &[u64]) -> Result<(), KernelError> {
+        self.fill("FILTER_CGROUPS", "cgroups", ids.iter().copied())
+    }
+
+    fn fill<K: aya::Pod>(
+        &mut self,
+        map: &'static str,
+        what: &'static str,
+        keys: impl Iterator<Item = K>,
+    ) -> Result<(), KernelError> {
+        let data = self.ebpf.map_mut(map).ok_or(KernelError::Missing(map))?;
+        let mut set: HashMap<_, K, u32> = HashMap::try_from(data).map_err(in_map(map))?;
+        for key in keys {
+            set.insert(key, 1, 0).map_err(|error| match &error {
+                aya::maps::MapError::SyscallError(call) if call.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                    KernelError::FilterFull { what, limit: profiler_common::limits::FILTER_ENTRIES }
+                }
+                _ => KernelError::Map { map, source: error },
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Attaches the scheduler hooks. From now on switches of accounted threads are booked; threads
+    /// become accounted by [`Kernel::read_threads`].
+    pub fn attach(&mut self) -> Result<(), KernelError> {
+        for name in SCHED.iter().copied() {
+            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
+            program.attach().map_err(|source| KernelError::Attach { program: name, source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+
+    /// Visits every thread: starts those that the filter names and that are not accounted yet, and
+    /// returns the totals of all that are, as `ThreadTotals` back to back.
+    pub fn read_threads(&mut self) -> Result<Vec<u8>, KernelError> {
+        self.iterate(THREADS)
+    }
+
+    /// Takes the stacks of threads that are asleep since before accounting began. Returns them as
+    /// `StackRecord`s back to back; nothing on kernels without sleepable iterators (before 5.18).
+    pub fn read_sleepers(&mut self) -> Result<Vec<u8>, KernelError> {
+        if self.has_sleepers { self.iterate(SLEEPERS) } else { Ok(Vec::new()) }
+    }
+
+    fn iterate(&mut self, name: &'static str) -> Result<Vec<u8>, KernelError> {
+        let iterator: &mut Iter = program(&mut self.ebpf, name)?;
+        let attach = |source| KernelError::Attach { program: name, source: Box::new(source) };
+        let link = iterator.attach().map_err(attach)?;
+        let link = iterator.take_link(link).map_err(attach)?;
+        let mut bytes = Vec::new();
+        link.into_file()
+            .map_err(|error| KernelError::Iterator(std::io::Error::other(error)))?
+            .read_to_end(&mut bytes)
+            .map_err(KernelError::Iterator)?;
+        Ok(bytes)
+    }
+
+    /// Starts sampling on every CPU that is online, `rate_hz` times a second.
+    pub fn start_sampling(&mut self, rate_hz: u64) -> Result<(), KernelError> {
+        let attach = |source| KernelError::Attach { program: SAMPLER, source: Box::new(source) };
+        let cpus = aya::util::online_cpus().map_err(|(_, error)| attach(ProgramError::IOError(error)))?;
+        let program: &mut PerfEvent = program(&mut self.ebpf, SAMPLER)?;
+        for cpu in cpus {
+            let link = program
+                .attach(
+                    PerfEventConfig::Software(SoftwareEvent::CpuClock),
+                    PerfEventScope::AllProcessesOneCpu { cpu },
+                    SamplePolicy::Frequency(rate_hz),
+                    false,
+                )
+                .map_err(attach)?;
+            self.sampling.push(link);
+        }
+        Ok(())
+    }
+
+    /// Stops sampling: before everything else, else the profile shows our own detaching.
+    pub fn stop_sampling(&mut self) -> Result<(), KernelError> {
+        let program: &mut PerfEvent = program(&mut self.ebpf, SAMPLER)?;
+        for link in self.sampling.drain(..) {
+            program
+                .detach(link)
+                .map_err(|source| KernelError::Attach { program: SAMPLER, source: Box::new(source) })?;
+        }
+        Ok(())
+    }
+
+    /// Closes the window: nothing is booked after the instant that this returns.
+    pub fn freeze(&mut self) -> Result<MonoNs, KernelError> {
+        let end = MonoNs::now();
+        self.set_control(end.0)?;
+        wait_for_running_programs();
+        Ok(end)
+    }
+
+    fn set_control(&mut self, stop_ns: u64) -> Result<(), KernelError> {
+        let control = Plain(Control { active: self.active, reserved: 0, stop_ns });
+        self.control.set(0, control, 0).map_err(in_map("CONTROL"))
+    }
+
+    /// Hands every record in the ring to `take`. Returns how many there were.
+    pub fn drain_ring(&mut self, mut take: impl FnMut(&[u8])) -> usize {
+        let mut records = 0;
+        while let Some(record) = self.ring.next() {
+            take(&record);
+            records += 1;
+        }
+        records
+    }
+
+    /// The ring's descriptor: readable when a rare record asks for attention at once.
+    pub fn ring_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring owns the descriptor and outlives the borrow of self.
+        unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
+    }
+
+    /// Swaps the two off-CPU maps and hands every entry of the one that was written to `take`.
+    pub fn drain_off_cpu(&mut self, mut take: impl FnMut(OffCpuKey, OffCpuValue)) -> Result<(), KernelError> {
+        let full = self.active as usize;
+        self.active ^= 1;
+        let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
+        self.set_control(stop_ns)?;
+        wait_for_running_programs();
+        let map = &mut self.off_cpu[full];
+        let keys: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(in_map("OFF_CPU"))?;
+        for key in keys {
+            let value = map.get(&key, 0).map_err(in_map("OFF_CPU"))?;
+            map.remove(&key).map_err(in_map("OFF_CPU"))?;
+            take(key.0, value.0);
+        }
+        Ok(())
+    }
+
+    /// Faults and counters by number, summed over CPUs.
+    pub fn faults(&self) -> Result<Vec<u64>, KernelError> {
+        (0..fault::counter::SLOTS)
+            .map(|number| Ok(self.faults.get(&number, 0).map_err(in_map("FAULTS"))?.iter().sum()))
+            .collect()
+    }
+
+    /// Run time in nanoseconds and number of runs of each program, as far as statistics were on.
+    pub fn run_stats(&self) -> Vec<(String, u64, u64)> {
+        self.ebpf
+            .programs()
+            .filter_map(|(name, program)| {
+                let info = program.info().ok()?;
+                Some((name.to_owned(), info.run_time().as_nanos() as u64, info.run_count()))
+            })
+            .collect()
+    }
+}
+
+/// Returns whether the program that only newer kernels take was taken, too.
+fn load_programs(ebpf: &mut Ebpf) -> Result<bool, KernelError> {
+    let types =
+        aya::Btf::from_sys_fs().map_err(|error| KernelError::Load(Box::new(aya::EbpfError::BtfError(error))))?;
+    let refused = |name| move |source| KernelError::Program { program: name, source: Box::new(source) };
+    for name in SCHED.iter().copied() {
+        let program: &mut BtfTracePoint = program(ebpf, name)?;
+        program.load(name, &types).map_err(refused(name))?;
+    }
+    let iterator: &mut Iter = program(ebpf, THREADS)?;
+    iterator.load("task", &types).map_err(refused(THREADS))?;
+    let sampler: &mut PerfEvent = program(ebpf, SAMPLER)?;
+    sampler.load().map_err(refused(SAMPLER))?;
+    let sleepers: &mut Iter = program(ebpf, SLEEPERS)?;
+    Ok(sleepers.load("task", &types).is_ok())
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or(KernelError::Missing(name))?;
+    program.try_into().map_err(|_| KernelError::Missing(name))
+}
+
+fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<aya::maps::Map, KernelError> {
+    ebpf.take_map(map).ok_or(KernelError::Missing(map))
+}
+
+fn in_map(map: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
+    move |source| KernelError::Map { map, source }
+}
+
+/// A name as the kernel keeps it: cut to 15 bytes and NUL padded.
+fn comm_bytes(name: &str) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().take(15).zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+/// Returns when every program run that began before has ended. Tracing programs run inside an RCU
+/// read side, so one grace period is enough; `membarrier` waits for one. Kernels booted with
+/// `nohz_full` refuse it: there a pause far longer than any program run has to do.
+fn wait_for_running_programs() {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_long = 1;
+    // SAFETY: the call takes no pointers.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result != 0 {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

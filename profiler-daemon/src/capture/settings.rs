@@ -1,0 +1,65 @@
+//! What the kernel programs must know of this kernel before they are loaded.
+
+use nix::time::{ClockId, clock_getres};
+use profiler_common::settings::{Offsets, Settings};
+
+use super::btf::{Btf, BtfError};
+
+/// Reads the offsets of every member that the programs touch, and what this kernel's hooks pass.
+pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
+    let byte = |path: &[&str]| btf.member(path).map(|member| member.byte());
+    let task = |member: &str| byte(&["task_struct", member]);
+    let in_iowait = btf.member(&["task_struct", "in_iowait"])?;
+    let offsets = Offsets {
+        task_tid: task("pid")?,
+        task_pid: task("tgid")?,
+        task_flags: task("flags")?,
+        task_comm: task("comm")?,
+        // Renamed in Linux 5.14.
+        task_state: task("__state").or_else(|_| task("state"))?,
+        task_on_cpu: task("on_cpu")?,
+        task_start_time: task("start_time")?,
+        task_group_leader: task("group_leader")?,
+        task_files: task("files")?,
+        task_cgroups: task("cgroups")?,
+        task_sum_exec: byte(&["task_struct", "se", "sum_exec_runtime"])?,
+        task_utime: task("utime")?,
+        task_stime: task("stime")?,
+        task_in_iowait: in_iowait.byte(),
+        in_iowait_mask: 1 << (in_iowait.bit % 8),
+        files_fdt: byte(&["files_struct", "fdt"])?,
+        fdtable_fd: byte(&["fdtable", "fd"])?,
+        fdtable_max_fds: byte(&["fdtable", "max_fds"])?,
+        file_inode: byte(&["file", "f_inode"])?,
+        inode_mode: byte(&["inode", "i_mode"])?,
+        css_set_dfl_cgrp: byte(&["css_set", "dfl_cgrp"])?,
+        cgroup_kn: byte(&["cgroup", "kn"])?,
+        kernfs_id: byte(&["kernfs_node", "id"])?,
+        reserved: 0,
+    };
+    Ok(Settings {
+        own_pid: std::process::id(),
+        // The context counts as the first parameter.
+        switch_has_state: u32::from(btf.parameters("btf_trace_sched_switch") == Some(5)),
+        kernel_reads: u32::from(!is_confidential()),
+        user_stacks: 1,
+        kernel_stacks: 1,
+        tick_ns: tick_ns(),
+        offsets,
+        ..Settings::default()
+    })
+}
+
+/// The scheduler tick: what the coarse clock advances by.
+fn tick_ns() -> u32 {
+    const SLOWEST_NS: u32 = 10_000_000;
+    clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)
+        .ok()
+        .and_then(|tick| u32::try_from(std::time::Duration::from(tick).as_nanos()).ok())
+        .unwrap_or(SLOWEST_NS)
+}
+
+/// Under lockdown=confidentiality a program that reads kernel memory does not load.
+pub fn is_confidential() -> bool {
+    std::fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
+}

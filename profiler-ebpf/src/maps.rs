@@ -1,0 +1,231 @@
+//! Every map: who writes it, who reads it, and what happens when it is full.
+
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, task_struct};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::generated::bpf_task_storage_get;
+use aya_ebpf::macros::btf_map;
+use core::ffi::c_void;
+use profiler_common::fault;
+use profiler_common::limits::{FILTER_ENTRIES, KERNEL_FRAMES, OFF_CPU_ENTRIES, RING_BYTES, SENT_STACKS, USER_FRAMES};
+use profiler_common::settings::{Control, Settings};
+use profiler_common::wire::{OffCpuKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
+use profiler_ebpf::rules::ledger::Ledger;
+use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
+
+use crate::stack::{KernelKey, Owner};
+use crate::task::Registers;
+
+/// Set by the daemon before loading; constants to the verifier.
+#[unsafe(no_mangle)]
+static SETTINGS: Settings = Settings {
+    min_wait_ns: 0,
+    filter: 0,
+    own_pid: 0,
+    switch_has_state: 0,
+    kernel_reads: 0,
+    user_stacks: 0,
+    kernel_stacks: 0,
+    verify_memo: 0,
+    tick_ns: 0,
+    // SAFETY: plain integers.
+    offsets: unsafe { core::mem::zeroed() },
+};
+
+/// Reads one member of [`SETTINGS`].
+macro_rules! setting {
+    ($($member:tt)+) => {
+        $crate::maps::read(&$crate::maps::settings().$($member)+)
+    };
+}
+pub(crate) use setting;
+
+/// A volatile read, since the values are not known at build time.
+#[inline(always)]
+pub(crate) fn read<T: Copy>(member: &T) -> T {
+    // SAFETY: a reference is valid to read.
+    unsafe { (&raw const *member).read_volatile() }
+}
+
+#[inline(always)]
+pub(crate) fn settings() -> &'static Settings {
+    &SETTINGS
+}
+
+/// Everything known about one accounted thread. Written by the switch programs under the thread's
+/// run-queue lock and, but for the few fields of a wake-up, by nobody else. Zeroed memory is a start.
+#[repr(C)]
+pub(crate) struct Thread {
+    /// Odd while a switch is being booked.
+    pub(crate) switch_seq: u32,
+    /// Odd while a wake-up is being booked.
+    pub(crate) wake_seq: u32,
+    /// How often the process had called exec.
+    pub(crate) generation: u32,
+    /// Bits of `wire::thread_flag`.
+    pub(crate) flags: u32,
+    pub(crate) ledger: Ledger,
+    /// Where the open off-CPU interval began.
+    pub(crate) user_stack: u64,
+    pub(crate) kernel_stack: u64,
+    pub(crate) syscall: i32,
+    /// Who ended it: flags of the waker, see `wire::waker_flag`.
+    pub(crate) waker_flags: u32,
+    /// Who ended it: pid << 32 | tid.
+    pub(crate) waker: u64,
+    pub(crate) start_ns: u64,
+    /// Tick-accounted times when accounting began.
+    pub(crate) utime_ns: u64,
+    pub(crate) stime_ns: u64,
+    pub(crate) memo: Memo,
+}
+
+/// A `BPF_MAP_TYPE_TASK_STORAGE` map, for which aya-ebpf has no type.
+#[repr(C)]
+pub(crate) struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: the members only describe the map to the loader and are never followed.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        let null = core::ptr::null();
+        TaskStorage {
+            r#type: core::ptr::null(),
+            key: null,
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    /// The value of a task, if it has one.
+    #[inline(always)]
+    pub(crate) fn get(&self, task: *mut task_struct) -> Option<*mut T> {
+        // SAFETY: the helper checks the task pointer's type, the verifier that it is a task.
+        let value = unsafe { bpf_task_storage_get(self.as_ptr(), task, core::ptr::null_mut(), 0) };
+        (!value.is_null()).then_some(value.cast())
+    }
+
+    /// The value of a task; if it has none, a copy of `initial`. `None` if there is no memory.
+    #[inline(always)]
+    pub(crate) fn create(&self, task: *mut task_struct, initial: *mut T) -> Option<*mut T> {
+        const CREATE: u64 = 1;
+        // SAFETY: as above; `initial` points to a whole value.
+        let value = unsafe { bpf_task_storage_get(self.as_ptr(), task, initial.cast(), CREATE) };
+        (!value.is_null()).then_some(value.cast())
+    }
+
+    #[inline(always)]
+    fn as_ptr(&self) -> *mut c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}
+
+/// State of every accounted thread; a thread without an entry is not accounted. Freed by the kernel
+/// with the task. No memory: `fault::THREAD_STATE`.
+#[btf_map]
+pub(crate) static THREADS: TaskStorage<Thread> = TaskStorage::new();
+
+/// Records to the daemon. Full: the record is counted by its kind and lost.
+#[btf_map]
+pub(crate) static RING: RingBuf<u8, { RING_BYTES as usize }> = RingBuf::new();
+
+/// Waits by key. The programs write the one that `CONTROL` names, the daemon drains the other one.
+/// Full: `fault::OFF_CPU_FULL`; the time is still in the thread's totals.
+#[btf_map]
+pub(crate) static OFF_CPU_A: HashMap<OffCpuKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
+/// The twin of [`OFF_CPU_A`].
+#[btf_map]
+pub(crate) static OFF_CPU_B: HashMap<OffCpuKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
+
+/// What the daemon says while we run.
+#[btf_map]
+pub(crate) static CONTROL: Array<Control, 1> = Array::new();
+
+/// Ids of stacks that the daemon has. Full: the least used is forgotten, and sent again when met.
+#[btf_map]
+pub(crate) static SENT: LruHashMap<u64, u32, { SENT_STACKS as usize }> = LruHashMap::new();
+
+/// Faults and counters by number, see `profiler_common::fault`.
+#[btf_map]
+pub(crate) static FAULTS: PerCpuArray<u64, { fault::counter::SLOTS as usize }> = PerCpuArray::new();
+
+/// Processes to account, written by the daemon before attaching.
+#[btf_map]
+pub(crate) static FILTER_PIDS: HashMap<u32, u32, { FILTER_ENTRIES as usize }> = HashMap::new();
+/// Names of processes to account.
+#[btf_map]
+pub(crate) static FILTER_COMMS: HashMap<[u8; 16], u32, { FILTER_ENTRIES as usize }> = HashMap::new();
+/// Ids of cgroups to account, kept up to date by the daemon.
+#[btf_map]
+pub(crate) static FILTER_CGROUPS: HashMap<u64, u32, { FILTER_ENTRIES as usize }> = HashMap::new();
+
+/// A stack record being built: the header and its frames lie together, ready to be sent.
+#[repr(C)]
+pub(crate) struct StackBuffer<const N: usize> {
+    pub(crate) record: StackRecord,
+    pub(crate) frames: [u64; N],
+}
+
+/// Working memory of one program run; too big for the 512 bytes of BPF stack.
+#[repr(C)]
+pub(crate) struct Scratch {
+    /// Where the walk starts, and whose it is.
+    pub(crate) regs: Registers,
+    pub(crate) owner: Owner,
+    pub(crate) kernel_key: KernelKey,
+    pub(crate) user: StackBuffer<USER_FRAMES>,
+    pub(crate) kernel: StackBuffer<KERNEL_FRAMES>,
+    /// A stretch of user stack, read at once.
+    pub(crate) user_stretch: [u64; USER_SPAN / 8],
+    /// A stretch of kernel stack, read at once.
+    pub(crate) kernel_stretch: [u64; KERNEL_SPAN / 8],
+    /// Where the words lay that the last user walk read.
+    pub(crate) at: [u16; USER_WORDS],
+    /// Number of those words; more than fit if the walk cannot be kept.
+    pub(crate) words: u32,
+    /// Frames found in the kernel stretch so far.
+    pub(crate) found: u32,
+    pub(crate) wait: Wait,
+    pub(crate) off_cpu: OffCpuValue,
+    pub(crate) totals: ThreadTotals,
+    /// A thread's first state, copied into its storage.
+    pub(crate) thread: Thread,
+}
+
+/// Which scratch a program uses. A timer may interrupt a switch, so they must not share one.
+pub(crate) mod scratch {
+    /// `sched_switch`.
+    pub(crate) const SWITCH: u32 = 0;
+    /// The CPU sampler.
+    pub(crate) const SAMPLE: u32 = 1;
+    /// Births and exec.
+    pub(crate) const TASK: u32 = 2;
+    /// The iterators, which may be preempted by any of the others.
+    pub(crate) const ITERATOR: u32 = 3;
+    pub(crate) const COUNT: usize = 4;
+}
+
+/// See [`Scratch`].
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch, { scratch::COUNT }> = PerCpuArray::new();
+
+/// The working memory of this program run.
+#[inline(always)]
+pub(crate) fn scratch(which: u32) -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(which)
+}
+
+/// What the daemon says now.
+#[inline(always)]
+pub(crate) fn control() -> Option<Control> {
+    // SAFETY: the daemon may write it meanwhile; each member is read once, by a single load.
+    CONTROL.get_ptr(0).map(|control| unsafe { control.read_volatile() })
+}

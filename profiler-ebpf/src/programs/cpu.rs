@@ -1,0 +1,54 @@
+//! What a CPU is doing when its sampling clock fires.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::bpf_perf_event_data;
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::perf_event;
+use aya_ebpf::programs::PerfEventContext;
+use profiler_common::fault;
+use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
+
+use crate::emit;
+use crate::maps::{THREADS, scratch};
+use crate::stack::{self, Owner};
+use crate::task::{self, Registers};
+
+/// Addresses of the kernel have the highest bit set.
+const KERNEL_ADDRESS: u64 = 1 << 63;
+
+/// Takes both stacks of the current thread, if it is accounted.
+#[perf_event]
+pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
+    // SAFETY: no arguments.
+    let current = unsafe { bpf_get_current_task_btf() };
+    let Some(thread) = THREADS.get(current) else { return 0 };
+    let Some(scratch) = scratch(scratch::SAMPLE) else { return 0 };
+    // SAFETY: this CPU's working memory for samples; the generation only changes at exec.
+    let (scratch, generation) = unsafe { (&mut *scratch, (*thread).generation) };
+    let pid = task::pid(current);
+    let interrupted: *const bpf_perf_event_data = ctx.as_ptr().cast();
+    // SAFETY: the context of a perf event program starts with the interrupted registers.
+    let (ip, sp, bp) = unsafe {
+        let regs = &raw const (*interrupted).regs;
+        (
+            (&raw const (*regs).rip).read_volatile(),
+            (&raw const (*regs).rsp).read_volatile(),
+            (&raw const (*regs).rbp).read_volatile(),
+        )
+    };
+    let in_kernel = ip & KERNEL_ADDRESS != 0;
+    let regs = if in_kernel { task::registers(task::user_regs(current)) } else { Registers { ip, sp, bp } };
+    let sample = CpuSample {
+        // SAFETY: no arguments.
+        header: unsafe { Header { tag: tag::CPU_SAMPLE, cpu: bpf_get_smp_processor_id(), at_ns: bpf_ktime_get_ns() } },
+        pid,
+        tid: task::tid(current),
+        generation,
+        mode: if in_kernel { cpu_mode::KERNEL } else { cpu_mode::USER },
+        user_stack: stack::user(scratch, regs, Owner { pid, generation }),
+        kernel_stack: if in_kernel { stack::kernel(scratch, ctx.as_ptr()) } else { 0 },
+    };
+    // SAFETY: a whole record.
+    unsafe { emit::record(&raw const sample, size_of::<CpuSample>(), fault::RING_FULL_SAMPLE) };
+    0
+}

@@ -1,0 +1,5 @@
+//! Entry points, one file a family of hooks.
+
+mod cpu;
+mod sched;
+mod task;

@@ -1,0 +1,217 @@
+//! Switches and wake-ups: where all time comes from.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::{BPF_NOEXIST, task_struct};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns,
+};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::wire::{OffCpuKey, OffCpuValue, Wait, tag, thread_flag, waker_flag};
+use profiler_common::{class, fault, histogram};
+use profiler_ebpf::rules::ledger::{Interval, Missed};
+
+use crate::emit;
+use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, THREADS, Thread, control, scratch, setting};
+use crate::programs::task::write_totals;
+use crate::stack::{self, KernelPlace, Owner};
+use crate::task::{self, TASK_DEAD, Task};
+
+/// A CPU goes from one thread to another: the one's run ends, the other's wait ends.
+#[btf_tracepoint(function = "sched_switch")]
+pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    let prev: Task = ctx.arg::<*const task_struct>(1).cast_mut();
+    let next: Task = ctx.arg::<*const task_struct>(2).cast_mut();
+    let (Some(control), Some(scratch)) = (control(), scratch(scratch::SWITCH)) else { return 0 };
+    if control.stop_ns != 0 {
+        return 0;
+    }
+    // SAFETY: this CPU's working memory for switches, which nothing else on this CPU uses now.
+    let scratch = unsafe { &mut *scratch };
+    let mut now_ns = 0;
+    if let Some(thread) = THREADS.get(prev) {
+        // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.
+        unsafe {
+            now_ns = bpf_ktime_get_ns();
+            switch_out(&ctx, scratch, prev, &mut *thread, now_ns);
+        }
+    }
+    if let Some(thread) = THREADS.get(next) {
+        // SAFETY: as above.
+        unsafe {
+            if now_ns == 0 {
+                now_ns = bpf_ktime_get_ns();
+            }
+            switch_in(scratch, next, &mut *thread, now_ns, control.active);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thread: &mut Thread, now_ns: u64) {
+    let preempted: bool = ctx.arg::<u64>(0) & 1 != 0;
+    let state = if setting!(switch_has_state) != 0 { ctx.arg::<u64>(3) as u32 } else { task::state(prev) };
+    let regs = task::user_regs(prev);
+    let blocks = !preempted && state != 0;
+    let ended = state & TASK_DEAD != 0;
+
+    let mut wait_class = class::PREEMPTED;
+    thread.syscall = task::syscall(regs);
+    thread.user_stack = 0;
+    thread.kernel_stack = 0;
+    if blocks && !ended {
+        wait_class = task::wait_class(prev, regs, thread.syscall);
+        if setting!(kernel_stacks) != 0 {
+            let place = KernelPlace { context: ctx.as_ptr(), regs, syscall: thread.syscall, state };
+            thread.kernel_stack = stack::kernel_of_wait(scratch, thread, place);
+        }
+    }
+    if setting!(user_stacks) != 0 && !ended {
+        let owner = Owner { pid: task::pid(prev), generation: thread.generation };
+        thread.user_stack = stack::user_of_wait(scratch, thread, task::registers(regs), owner);
+    }
+
+    begin(&mut thread.switch_seq);
+    let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);
+    end(&mut thread.switch_seq);
+    count_missed(missed);
+
+    if ended {
+        thread.flags |= thread_flag::ENDED;
+        write_totals(&mut scratch.totals, prev, thread, now_ns);
+        // SAFETY: a whole record.
+        unsafe { emit::record(&raw const scratch.totals, size_of_val(&scratch.totals), fault::RING_FULL_THREAD) };
+    }
+}
+
+#[inline(always)]
+fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64, active: u32) {
+    let wait_class = thread.ledger.class;
+    let wake_ns = thread.ledger.off_ns + thread.ledger.open_blocked_ns;
+    begin(&mut thread.switch_seq);
+    let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
+    end(&mut thread.switch_seq);
+    count_missed(missed);
+
+    let total_ns = interval.blocked_ns + interval.run_queue_ns;
+    if total_ns == 0 {
+        return;
+    }
+    // Built in working memory: the BPF stack has no room for it.
+    let wait = &mut scratch.wait;
+    wait.key.pid = task::pid(next);
+    wait.key.tid = task::tid(next);
+    wait.key.user_stack = thread.user_stack;
+    wait.key.kernel_stack = thread.kernel_stack;
+    wait.key.class = wait_class;
+    wait.key.syscall = thread.syscall;
+    wait.key.generation = thread.generation;
+    wait.key.reserved = 0;
+    add_interval(&wait.key, &mut scratch.off_cpu, &interval, active != 0);
+    if total_ns >= setting!(min_wait_ns) {
+        wait.header.tag = tag::WAIT;
+        // SAFETY: no arguments.
+        wait.header.cpu = unsafe { bpf_get_smp_processor_id() };
+        wait.header.at_ns = now_ns;
+        wait.start_ns = interval.start_ns;
+        wait.wake_ns = wake_ns;
+        wait.waker_pid = (thread.waker >> 32) as u32;
+        wait.waker_tid = thread.waker as u32;
+        wait.waker_flags = thread.waker_flags;
+        wait.reserved = 0;
+        // SAFETY: a whole record.
+        unsafe { emit::record(&raw const *wait, size_of::<Wait>(), fault::RING_FULL_WAIT) };
+    }
+    thread.waker_flags = 0;
+    thread.waker = 0;
+}
+
+/// Adds one wait to the map that is written now. `first` is working memory for a new entry.
+#[inline(always)]
+fn add_interval(key: &OffCpuKey, first: &mut OffCpuValue, interval: &Interval, is_second: bool) {
+    let total_ns = interval.blocked_ns + interval.run_queue_ns;
+    let bucket = histogram::bucket(total_ns);
+    let entry = if is_second { OFF_CPU_B.get_ptr_mut(key) } else { OFF_CPU_A.get_ptr_mut(key) };
+    if let Some(entry) = entry {
+        // SAFETY: the key holds the tid, whose switch-ins are serial: nobody else writes this entry.
+        let value = unsafe { &mut *entry };
+        value.blocked_ns += interval.blocked_ns;
+        value.run_queue_ns += interval.run_queue_ns;
+        value.count += 1;
+        if total_ns > value.max_ns {
+            value.max_ns = total_ns;
+        }
+        if let Some(slot) = value.histogram.get_mut(bucket) {
+            *slot += 1;
+        }
+        return;
+    }
+    let value = first;
+    value.blocked_ns = interval.blocked_ns;
+    value.run_queue_ns = interval.run_queue_ns;
+    value.max_ns = total_ns;
+    value.count = 1;
+    let mut index = 0;
+    while index < histogram::BUCKETS {
+        value.histogram[index] = u32::from(index == bucket);
+        index += 1;
+    }
+    let value: &OffCpuValue = value;
+    let inserted = if is_second {
+        OFF_CPU_B.insert(key, value, BPF_NOEXIST.into())
+    } else {
+        OFF_CPU_A.insert(key, value, BPF_NOEXIST.into())
+    };
+    if inserted.is_err() {
+        emit::count(fault::OFF_CPU_FULL);
+    }
+}
+
+/// A thread is being woken. This hook, not `sched_wakeup`, since it always runs where the waker is: a
+/// remote wake-up completes in an interrupt on the sleeper's CPU. It may overtake the sleeper's own
+/// switch-out, which the ledger knows.
+#[btf_tracepoint(function = "sched_waking")]
+pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+    let woken: Task = ctx.arg::<*const task_struct>(0).cast_mut();
+    let Some(thread) = THREADS.get(woken) else { return 0 };
+    if control().is_none_or(|control| control.stop_ns != 0) {
+        return 0;
+    }
+    // SAFETY: the kernel serialises wake-ups of one thread by its pi_lock. The switch programs write
+    // other members, and the state last.
+    let thread = unsafe { &mut *thread };
+    // SAFETY: no arguments.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    begin(&mut thread.wake_seq);
+    let was_blocked = thread.ledger.wake(now_ns);
+    end(&mut thread.wake_seq);
+    if was_blocked {
+        // SAFETY: no arguments.
+        let (current, id) = unsafe { (bpf_get_current_task_btf(), bpf_get_current_pid_tgid()) };
+        let in_task = task::is_on_stack_of(ctx.as_ptr(), task::user_regs(current));
+        thread.waker = id;
+        thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
+    }
+    0
+}
+
+#[inline(always)]
+fn begin(seq: &mut u32) {
+    // SAFETY: a plain member; volatile keeps the order, which x86 keeps for stores as well.
+    unsafe { (&raw mut *seq).write_volatile(*seq + 1) };
+}
+
+#[inline(always)]
+fn end(seq: &mut u32) {
+    begin(seq);
+}
+
+#[inline(always)]
+fn count_missed(missed: Missed) {
+    match missed {
+        Missed::Nothing => {}
+        Missed::SwitchIn => emit::count(fault::MISSED_SWITCH_IN),
+        Missed::SwitchOut => emit::count(fault::MISSED_SWITCH_OUT),
+    }
+}

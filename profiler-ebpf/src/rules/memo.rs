@@ -1,0 +1,141 @@
+//! Is this the stack of last time? A walk is a function of the registers and of the words that it
+//! read from the stack. So a slot keeps where those words lay and a hash of them: if the registers
+//! are equal and the same places hash alike, a new walk would find the same stack.
+
+/// Slots of each kind that a thread has.
+pub const SLOTS: usize = 4;
+/// Most words of a user stack that a slot verifies; longer walks are not kept.
+pub const USER_WORDS: usize = 64;
+/// Bytes above the stack pointer within which those words must lie. A power of two.
+pub const USER_SPAN: usize = 4096;
+/// Most words of a kernel stack that a slot verifies.
+pub const KERNEL_WORDS: usize = 32;
+/// Bytes of kernel stack that are read to verify. A power of two.
+pub const KERNEL_SPAN: usize = 2048;
+/// Frames at the root of a kernel stack inside a system call that are not verified: the kernel
+/// moves them by a random distance at every call, and they follow from the rest.
+pub const KERNEL_ENTRY_FRAMES: usize = 2;
+
+/// A remembered user stack. `stack` is 0 in an empty slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct UserSlot {
+    /// Id of the stack.
+    pub stack: u64,
+    /// Instruction pointer.
+    pub ip: u64,
+    /// Stack pointer.
+    pub sp: u64,
+    /// Frame pointer.
+    pub bp: u64,
+    /// [`hash`] of the words.
+    pub hash: u64,
+    /// How often the process had called exec.
+    pub generation: u32,
+    /// Bytes from the stack pointer that hold all words.
+    pub span: u32,
+    /// Number of words.
+    pub words: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// Where each word lies, in bytes above the stack pointer; multiples of eight.
+    pub at: [u16; USER_WORDS],
+}
+
+/// A remembered kernel stack. `stack` is 0 in an empty slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct KernelSlot {
+    /// Id of the stack.
+    pub stack: u64,
+    /// [`hash`] of the words.
+    pub hash: u64,
+    /// System call, or negative in an exception.
+    pub syscall: i32,
+    /// Task state at the switch.
+    pub state: u32,
+    /// In an exception the distance to the saved registers, else 0.
+    pub length: u32,
+    /// Number of words.
+    pub words: u32,
+    /// Where each word lies, in bytes above the program's context; multiples of eight.
+    pub at: [u16; KERNEL_WORDS],
+}
+
+/// The memo of one thread. Zeroed memory is an empty memo.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Memo {
+    /// Which user slot is overwritten next.
+    pub next_user: u32,
+    /// Which kernel slot is overwritten next.
+    pub next_kernel: u32,
+    /// User stacks.
+    pub user: [UserSlot; SLOTS],
+    /// Kernel stacks.
+    pub kernel: [KernelSlot; SLOTS],
+}
+
+/// Start value of [`hash`].
+pub const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Adds one word to a hash: multiplication spreads upwards, the shift brings it down again.
+#[inline(always)]
+pub fn mix(hash: u64, word: u64) -> u64 {
+    let hash = (hash ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ (hash >> 32)
+}
+
+/// Hashes the words at `at[..words]` of `stretch`, which both sides of a comparison read afresh.
+///
+/// # Safety
+/// `stretch` points to at least `SPAN` readable bytes, aligned to eight.
+#[inline(always)]
+pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, at: &[u16; WORDS], words: u32) -> u64 {
+    let mut sum = SEED;
+    let mut index = 0;
+    while index < WORDS {
+        if index as u32 >= words {
+            break;
+        }
+        let offset = at[index] as usize & (SPAN - 8);
+        // SAFETY: the mask keeps the offset below SPAN, which the caller vouches for.
+        let word = unsafe { stretch.byte_add(offset).read_volatile() };
+        sum = mix(sum, word);
+        index += 1;
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(stack: &[u64; 16], at: &[u16]) -> u64 {
+        let mut places = [0; USER_WORDS];
+        places[..at.len()].copy_from_slice(at);
+        // SAFETY: a stretch of 16 words has 128 bytes.
+        unsafe { hash::<128, USER_WORDS>(stack.as_ptr(), &places, at.len() as u32) }
+    }
+
+    #[test]
+    fn only_the_words_of_the_walk_count() {
+        let stack: [u64; 16] = core::array::from_fn(|n| 0x5555_0000 + n as u64 * 0x40);
+        let at = [0, 8, 64, 72];
+        for changed in 0..16 {
+            let mut other = stack;
+            other[changed] ^= 1;
+            let is_read = at.contains(&(changed as u16 * 8));
+            assert_eq!(sum(&stack, &at) != sum(&other, &at), is_read, "word {changed}");
+        }
+    }
+
+    #[test]
+    fn order_and_number_of_words_count() {
+        let stack: [u64; 16] = core::array::from_fn(|n| n as u64);
+        assert_ne!(sum(&stack, &[8, 16]), sum(&stack, &[16, 8]));
+        assert_ne!(sum(&stack, &[8]), sum(&stack, &[8, 16]));
+        let zeros = [0; 16];
+        assert_ne!(sum(&zeros, &[8]), sum(&zeros, &[8, 16]), "a run of zeros has a length");
+    }
+}

@@ -1,0 +1,192 @@
+//! Reads of kernel structures by offsets that the daemon took from BTF.
+//!
+//! Pointers that come from typed arguments are followed by plain loads, which the verifier turns
+//! into loads that survive a bad address. Pointers behind pointers without a type are read by
+//! `bpf_probe_read_kernel`, which lockdown=confidentiality forbids.
+
+use aya_ebpf::bindings::{pt_regs, task_struct};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs};
+use profiler_common::limits::COMM_BYTES;
+use profiler_ebpf::rules::class::{self, Call};
+
+use crate::maps::setting;
+
+pub(crate) type Task = *mut task_struct;
+
+/// Bit of a dying task's last `prev_state`. Source: `TASK_DEAD`, include/linux/sched.h.
+pub(crate) const TASK_DEAD: u32 = 0x80;
+/// Bit of `task_struct.flags`. Source: `PF_KTHREAD`, include/linux/sched.h.
+const PF_KTHREAD: u32 = 0x0020_0000;
+/// Size of a kernel stack, on whose top the user registers lie. Source: `THREAD_SIZE`, x86-64.
+const KERNEL_STACK_BYTES: u64 = 16 << 10;
+
+/// Loads a member of a typed kernel pointer.
+///
+/// # Safety
+/// `base` is a pointer that the verifier knows by type and `offset` a member of that type of `T`'s size.
+#[inline(always)]
+unsafe fn load<T: Copy, B>(base: *const B, offset: u32) -> T {
+    // SAFETY: the caller vouches for it; volatile keeps the load as written.
+    unsafe { base.byte_add(offset as usize).cast::<T>().read_volatile() }
+}
+
+macro_rules! member {
+    ($name:ident, $offset:ident, $type:ty, $about:literal) => {
+        #[doc = $about]
+        #[inline(always)]
+        pub(crate) fn $name(task: Task) -> $type {
+            // SAFETY: a task argument is typed and the offset is that of this member in BTF.
+            unsafe { load(task, setting!(offsets.$offset)) }
+        }
+    };
+}
+
+member!(tid, task_tid, u32, "Thread id.");
+member!(pid, task_pid, u32, "Process id.");
+member!(state, task_state, u32, "Scheduler state; the low half on kernels where it is a long.");
+member!(on_cpu, task_on_cpu, u32, "Whether it is executing right now.");
+member!(start_ns, task_start_time, u64, "When it was born, CLOCK_MONOTONIC ns.");
+member!(sum_exec_ns, task_sum_exec, u64, "Run time by the scheduler's count.");
+member!(utime_ns, task_utime, u64, "User time by ticks.");
+member!(stime_ns, task_stime, u64, "System time by ticks.");
+
+#[inline(always)]
+pub(crate) fn is_kernel_thread(task: Task) -> bool {
+    // SAFETY: as in `member!`.
+    let flags: u32 = unsafe { load(task, setting!(offsets.task_flags)) };
+    flags & PF_KTHREAD != 0
+}
+
+#[inline(always)]
+pub(crate) fn in_iowait(task: Task) -> bool {
+    // SAFETY: as in `member!`; the bit-field lies in this byte.
+    let byte: u8 = unsafe { load(task, setting!(offsets.task_in_iowait)) };
+    u32::from(byte) & setting!(offsets.in_iowait_mask) != 0
+}
+
+/// Copies the task's name, NUL padded.
+#[inline(always)]
+pub(crate) fn comm(task: Task, out: &mut [u8; COMM_BYTES]) {
+    let mut index = 0;
+    while index < COMM_BYTES {
+        // SAFETY: `comm` is an array of that many bytes.
+        out[index] = unsafe { load(task, setting!(offsets.task_comm) + index as u32) };
+        index += 1;
+    }
+}
+
+/// The task of the process' first thread, which carries the process' name.
+#[inline(always)]
+pub(crate) fn group_leader(task: Task) -> Task {
+    // SAFETY: as in `member!`.
+    unsafe { load(task, setting!(offsets.task_group_leader)) }
+}
+
+/// Id of the task's cgroup in the unified hierarchy.
+#[inline(always)]
+pub(crate) fn cgroup_id(task: Task) -> u64 {
+    // SAFETY: each step is a typed pointer and a member of its type.
+    unsafe {
+        let css_set: *const u8 = load(task, setting!(offsets.task_cgroups));
+        let cgroup: *const u8 = load(css_set, setting!(offsets.css_set_dfl_cgrp));
+        let node: *const u8 = load(cgroup, setting!(offsets.cgroup_kn));
+        load(node, setting!(offsets.kernfs_id))
+    }
+}
+
+/// The user-side registers of a task, saved at the top of its kernel stack.
+#[inline(always)]
+pub(crate) fn user_regs(task: Task) -> *const pt_regs {
+    // SAFETY: the helper accepts any typed task.
+    unsafe { bpf_task_pt_regs(task) as *const pt_regs }
+}
+
+/// Whether a program's context lies on this task's own stack: interrupts run on stacks of their own.
+#[inline(always)]
+pub(crate) fn is_on_stack_of(context: *const core::ffi::c_void, regs: *const pt_regs) -> bool {
+    // The verifier lets pointers be subtracted, but not masked.
+    (regs as u64).wrapping_sub(context as u64) < KERNEL_STACK_BYTES
+}
+
+/// The three registers that a walk starts from, and the system call they belong to.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Registers {
+    pub(crate) ip: u64,
+    pub(crate) sp: u64,
+    pub(crate) bp: u64,
+}
+
+/// Reads saved registers.
+#[inline(always)]
+pub(crate) fn registers(regs: *const pt_regs) -> Registers {
+    // SAFETY: `regs` comes typed from `bpf_task_pt_regs`.
+    unsafe {
+        Registers {
+            ip: (&raw const (*regs).rip).read_volatile(),
+            sp: (&raw const (*regs).rsp).read_volatile(),
+            bp: (&raw const (*regs).rbp).read_volatile(),
+        }
+    }
+}
+
+/// The system call of a sleeping task; negative outside of one.
+#[inline(always)]
+pub(crate) fn syscall(regs: *const pt_regs) -> i32 {
+    // SAFETY: as in `registers`.
+    let number = unsafe { (&raw const (*regs).orig_rax).read_volatile() } as i64;
+    if number < 0 { -1 } else { number as i32 & i32::MAX }
+}
+
+/// The class of the wait that a task is in or enters.
+#[inline(always)]
+pub(crate) fn wait_class(task: Task, regs: *const pt_regs, syscall: i32) -> u32 {
+    let file_mode = match class::call(syscall) {
+        Call::Class(_) => 0,
+        Call::Read | Call::Write => {
+            // SAFETY: as in `registers`.
+            file_mode(task, unsafe { (&raw const (*regs).rdi).read_volatile() })
+        }
+    };
+    class::wait(syscall, in_iowait(task), file_mode)
+}
+
+/// Mode of the inode behind a descriptor of the task; 0 if it has none or may not be read.
+#[inline(always)]
+fn file_mode(task: Task, descriptor: u64) -> u32 {
+    if setting!(kernel_reads) == 0 {
+        return 0;
+    }
+    // SAFETY: `files` and `fdt` are typed; the array of files and what follows is not, and is read
+    // by a helper that fails on a bad address.
+    unsafe {
+        let files: *const u8 = load(task, setting!(offsets.task_files));
+        let table: *const u8 = load(files, setting!(offsets.files_fdt));
+        let max: u32 = load(table, setting!(offsets.fdtable_max_fds));
+        if descriptor >= u64::from(max) {
+            return 0;
+        }
+        let slots: u64 = load(table, setting!(offsets.fdtable_fd));
+        let file: u64 = probe(slots + descriptor * 8);
+        if file == 0 {
+            return 0;
+        }
+        let inode: u64 = probe(file + u64::from(setting!(offsets.file_inode)));
+        let mode: u16 = probe(inode + u64::from(setting!(offsets.inode_mode)));
+        mode.into()
+    }
+}
+
+/// Reads kernel memory; zero if it cannot be read.
+///
+/// # Safety
+/// Any bit pattern is a valid `T`.
+#[inline(always)]
+unsafe fn probe<T: Copy>(address: u64) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: the helper writes at most `T`'s size and zeroes it on failure.
+    unsafe {
+        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
+        value.assume_init()
+    }
+}
