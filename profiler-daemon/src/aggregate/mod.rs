@@ -1,1 +1,100 @@
 //! Raw stacks, sums and samples to a finished, symbolized window.
+//!
+//! All time of a thread becomes [`visit::Visit`]s: on-CPU samples scaled to its exact run time,
+//! summed waits, and whatever of either has no place, so that visits add up to the ledger. Samples,
+//! gaps, functions and stack quality are four ways of summing the same visits.
+
+mod functions;
+mod gaps;
+mod idle;
+mod intern;
+mod kernel;
+mod off_cpu;
+mod on_cpu;
+mod percentile;
+mod quality;
+mod samples;
+mod scale;
+mod threads;
+mod visit;
+mod waits;
+
+use std::collections::HashMap;
+
+use crate::model::{Capture, Frame, Losses, Overhead, UnixNs, Window};
+use intern::Interner;
+use threads::Threads;
+
+/// What a window says about its capture beside the time itself.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// What was asked for, such as `redis-server (pid 4242)`.
+    pub target: String,
+    /// CPUs online.
+    pub cpus: u32,
+    /// CPU samples a second and CPU.
+    pub rate_hz: u32,
+    /// Waits at least this long were kept one by one.
+    pub min_wait_ns: u64,
+    /// What was lost before: in the kernel, in decoding, at the bounds of the accounts.
+    pub losses: Losses,
+    /// What the capture cost.
+    pub overhead: Overhead,
+    /// Start of the window on the wall clock.
+    pub start: UnixNs,
+}
+
+/// Makes the window of a capture. `frames` has the symbolized frames of each stack by its kernel-side
+/// id, leaf first; a stack that is missing there shows as a note frame and keeps its time.
+///
+/// Adds to the losses: `off_cpu_over_ledger_ns`, by how much the entries of a class exceed their
+/// thread's exact total (they are kept, and the samples then exceed the ledger by as much);
+/// `cpu_samples_without_thread` and `off_cpu_without_thread`, which belong to threads that have no
+/// ledger and are left out.
+pub fn window(capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Context) -> Window {
+    let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start } = context;
+    let mut threads = Threads::new(&capture.threads);
+    let mut interner = Interner::new(frames, &capture.stacks);
+
+    let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);
+    let off_cpu = off_cpu::visits(&capture.off_cpu, &threads, &mut interner);
+    visits.extend(off_cpu.visits);
+    visits.sort_by_key(|visit| (visit.thread, visit.stack, visit.state));
+    let long_waits = waits::longest(&capture.waits);
+    let wait_stacks = waits::stacks(&long_waits, &mut interner);
+    let (stacks, user_frames) = interner.finish();
+
+    let functions = functions::identities(&stacks.frames);
+    idle::mark(&mut visits, &idle::paths(&stacks.frames, &functions, &user_frames, &capture.stacks));
+    threads.set_idle(&visits);
+
+    let waits = waits::waits(&long_waits, &wait_stacks, &visits, &threads, (start, capture.start));
+    let samples = samples::sum(&visits);
+    let quality = quality::of(&visits, &capture.stacks);
+    losses.by_cause.insert("cpu_samples_without_thread", samples_without_thread);
+    losses.by_cause.insert("off_cpu_without_thread", off_cpu.without_thread);
+    losses.by_cause.insert("off_cpu_over_ledger_ns", off_cpu.over_ledger_ns);
+    Window {
+        start,
+        start_mono: capture.start,
+        duration_ns: capture.end.since(capture.start),
+        target,
+        cpus,
+        rate_hz,
+        min_wait_ns,
+        processes: threads.processes(),
+        gaps: gaps::gaps(&visits, &waits, &threads, &stacks),
+        on_cpu: functions::table(&samples, &stacks, &functions),
+        waits: waits::listed(waits),
+        samples,
+        on_cpu_quality: quality.on_cpu,
+        off_cpu_quality: quality.off_cpu,
+        threads: threads.into_list(),
+        stacks,
+        losses,
+        overhead,
+    }
+}
+
+#[cfg(test)]
+mod tests;

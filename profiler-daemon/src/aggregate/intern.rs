@@ -1,0 +1,227 @@
+//! Whole stacks out of the two halves that the kernel programs send, each distinct one kept once.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::rc::Rc;
+
+use crate::model::{Frame, FrameKind, RawStack, StackId, Stacks};
+use profiler_common::wire::outcome;
+
+/// The stack of time whose place is not known.
+pub(super) const NOT_SEEN: &str = "[stack not seen]";
+/// The stack of on-CPU time of a thread that no sample hit.
+pub(super) const NOT_SAMPLED: &str = "[on-CPU, not sampled]";
+/// Below the kernel frames of a stack whose user side was not taken.
+const NO_USER_STACK: &str = "[no user stack]";
+/// Above the user frames of a stack whose kernel side was taken but never arrived.
+const KERNEL_NOT_SEEN: &str = "[kernel stack not seen]";
+
+/// How an incomplete user stack ends at its root, by outcome number.
+const STOPPED: [Option<&str>; outcome::COUNT] = [
+    None,
+    Some("[stack cut: too deep]"),
+    Some("[unwinding stopped: read fault]"),
+    Some("[unwinding stopped: no frame pointer]"),
+];
+
+/// Frame indices of each user stack, leaf first, by its kernel-side id.
+pub(super) type UserFrames = HashMap<u64, Rc<[u32]>>;
+
+/// Gives out [`StackId`]s.
+pub(super) struct Interner<'a> {
+    symbolized: &'a HashMap<u64, Vec<Frame>>,
+    raw: &'a HashMap<u64, RawStack>,
+    frames: HashMap<Place<'a>, u32>,
+    notes: HashMap<&'static str, u32>,
+    halves: UserFrames,
+    joined: HashMap<(u64, u64), StackId>,
+    known: HashMap<Rc<[u32]>, StackId>,
+    stacks: Stacks,
+}
+
+impl<'a> Interner<'a> {
+    pub(super) fn new(symbolized: &'a HashMap<u64, Vec<Frame>>, raw: &'a HashMap<u64, RawStack>) -> Interner<'a> {
+        Interner {
+            symbolized,
+            raw,
+            frames: HashMap::new(),
+            notes: HashMap::new(),
+            halves: HashMap::new(),
+            joined: HashMap::new(),
+            known: HashMap::new(),
+            stacks: Stacks::default(),
+        }
+    }
+
+    /// The stack of a kernel and a user half by their kernel-side ids; 0 says that there is no such
+    /// half.
+    pub(super) fn stack(&mut self, kernel: u64, user: u64) -> StackId {
+        if let Some(id) = self.joined.get(&(kernel, user)) {
+            return *id;
+        }
+        let mut frames = Vec::new();
+        if kernel != 0 {
+            match self.half(kernel) {
+                Some(half) => frames.extend_from_slice(&half),
+                None => frames.push(self.note_frame(KERNEL_NOT_SEEN)),
+            }
+        }
+        match self.half(user) {
+            Some(half) => frames.extend_from_slice(&half),
+            None if user == 0 && kernel != 0 => frames.push(self.note_frame(NO_USER_STACK)),
+            None => frames.push(self.note_frame(NOT_SEEN)),
+        }
+        let id = self.keep(frames.into());
+        self.joined.insert((kernel, user), id);
+        id
+    }
+
+    /// The stack that consists of one note.
+    pub(super) fn note(&mut self, text: &'static str) -> StackId {
+        let frame = self.note_frame(text);
+        self.keep(Rc::new([frame]))
+    }
+
+    /// All stacks, and the frames of each half.
+    pub(super) fn finish(self) -> (Stacks, UserFrames) {
+        (self.stacks, self.halves)
+    }
+
+    /// The frames of one half; `None` if there are none.
+    fn half(&mut self, id: u64) -> Option<Rc<[u32]>> {
+        if let Some(half) = self.halves.get(&id) {
+            return Some(half.clone());
+        }
+        let symbolized: &'a [Frame] = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
+        let mut frames: Vec<u32> = symbolized.iter().map(|frame| self.frame(frame)).collect();
+        let raw = self.raw.get(&id).filter(|raw| !raw.kernel);
+        let stopped = raw.and_then(|raw| STOPPED.get(raw.outcome as usize).copied().flatten());
+        let says_so = symbolized.last().is_some_and(|frame| frame.kind == FrameKind::Note);
+        if let Some(text) = stopped.filter(|_| !says_so) {
+            frames.push(self.note_frame(text));
+        }
+        let half: Rc<[u32]> = frames.into();
+        self.halves.insert(id, half.clone());
+        Some(half)
+    }
+
+    fn frame(&mut self, frame: &'a Frame) -> u32 {
+        *self.frames.entry(Place(frame)).or_insert_with(|| push(&mut self.stacks.frames, frame.clone()))
+    }
+
+    fn note_frame(&mut self, text: &'static str) -> u32 {
+        *self.notes.entry(text).or_insert_with(|| push(&mut self.stacks.frames, Frame::note(text)))
+    }
+
+    fn keep(&mut self, frames: Rc<[u32]>) -> StackId {
+        let stacks = &mut self.stacks.stacks;
+        *self.known.entry(frames).or_insert_with_key(|frames| StackId(push(stacks, frames.to_vec())))
+    }
+}
+
+/// Appends and tells where. Bounds on stacks and on frames of a stack keep both lists far below 2^32.
+fn push<T>(list: &mut Vec<T>, item: T) -> u32 {
+    list.push(item);
+    (list.len() - 1) as u32
+}
+
+/// A frame to look up. Equality is that of the frame; the hash reads its address only, where there
+/// is one, since names are long and one address has few frames: those inlined there.
+#[derive(PartialEq, Eq)]
+struct Place<'a>(&'a Frame);
+
+impl Hash for Place<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let frame = self.0;
+        (frame.offset, frame.line).hash(state);
+        if frame.offset.is_none() {
+            frame.function.hash(state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn native(name: &str, offset: u64) -> Frame {
+        Frame { kind: FrameKind::Native, offset: Some(offset), ..Frame::note(name) }
+    }
+
+    fn raw(outcome: u32) -> RawStack {
+        RawStack { outcome, ..RawStack::default() }
+    }
+
+    /// Frame names of each stack that `ids` (kernel, user) name, leaf first.
+    fn check(ids: &[(u64, u64)], expected: &[&str]) {
+        let symbolized = HashMap::from([
+            (1, vec![native("sleep", 10), native("main", 20)]),
+            (2, vec![native("sleep", 10), native("main", 20)]),
+            (3, vec![native("leaf", 30)]),
+            (4, vec![Frame { kind: FrameKind::Kernel, ..native("schedule", 99) }]),
+            (5, vec![native("leaf", 30), Frame::note("[unwinding stopped: somewhere]")]),
+            (6, vec![]),
+        ]);
+        let raw = HashMap::from([
+            (1, raw(outcome::COMPLETE)),
+            (3, raw(outcome::NO_FRAME_POINTER)),
+            (5, raw(outcome::READ_FAULT)),
+        ]);
+        let mut interner = Interner::new(&symbolized, &raw);
+        let ids: Vec<StackId> = ids.iter().map(|(kernel, user)| interner.stack(*kernel, *user)).collect();
+        let (stacks, _) = interner.finish();
+        let drawn: Vec<String> =
+            ids.iter().map(|id| stacks.get(*id).map(Frame::name).collect::<Vec<_>>().join(" < ")).collect();
+        assert_eq!(drawn, expected);
+        assert_eq!(stacks.frames.len(), stacks.frames.iter().collect::<std::collections::HashSet<_>>().len());
+    }
+
+    #[test]
+    fn the_kernel_half_comes_first() {
+        check(&[(0, 1), (4, 1), (4, 0)], &["sleep < main", "schedule < sleep < main", "schedule < [no user stack]"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        check(
+            &[(0, 0), (0, 77), (4, 77), (77, 1), (0, 6)],
+            &[
+                "[stack not seen]",
+                "[stack not seen]",
+                "schedule < [stack not seen]",
+                "[kernel stack not seen] < sleep < main",
+                "[stack not seen]",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_torn_stack_ends_in_the_reason_once() {
+        check(
+            &[(0, 3), (0, 5)],
+            &["leaf < [unwinding stopped: no frame pointer]", "leaf < [unwinding stopped: somewhere]"],
+        );
+    }
+
+    #[test]
+    fn equal_stacks_are_one() {
+        let symbolized = HashMap::from([(1, vec![native("main", 20)]), (2, vec![native("main", 20)])]);
+        let raw = HashMap::new();
+        let mut interner = Interner::new(&symbolized, &raw);
+        assert_eq!(interner.stack(0, 1), interner.stack(0, 2));
+        assert_eq!(interner.note(NOT_SEEN), interner.stack(0, 0));
+        let (stacks, _) = interner.finish();
+        assert_eq!((stacks.stacks.len(), stacks.frames.len()), (2, 2));
+    }
+
+    #[test]
+    fn functions_inlined_at_one_address_stay_apart() {
+        let inlined = Frame { inlined: true, ..native("get", 20) };
+        let symbolized = HashMap::from([(1, vec![inlined, native("main", 20)])]);
+        let raw = HashMap::new();
+        let mut interner = Interner::new(&symbolized, &raw);
+        let id = interner.stack(0, 1);
+        let names: Vec<String> = interner.finish().0.get(id).map(Frame::name).collect();
+        assert_eq!(names, ["get", "main"]);
+    }
+}

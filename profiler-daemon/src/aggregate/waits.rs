@@ -1,0 +1,68 @@
+//! Single long waits.
+
+use std::collections::HashSet;
+
+use super::intern::Interner;
+use super::threads::Threads;
+use super::visit::Visit;
+use crate::model::{MonoNs, StackId, UnixNs, Wait, WaitClass};
+use profiler_common::wire;
+
+/// Most waits that a window lists.
+pub(super) const LISTED: usize = 1_000;
+
+/// All waits, longest first; equals in order of time and thread.
+pub(super) fn longest(waits: &[wire::Wait]) -> Vec<&wire::Wait> {
+    let mut sorted: Vec<&wire::Wait> = waits.iter().collect();
+    sorted.sort_by_key(|wait| (std::cmp::Reverse(duration_ns(wait)), wait.start_ns, wait.key.tid));
+    sorted
+}
+
+/// The stack of each wait.
+pub(super) fn stacks(waits: &[&wire::Wait], interner: &mut Interner<'_>) -> Vec<StackId> {
+    waits.iter().map(|wait| interner.stack(wait.key.kernel_stack, wait.key.user_stack)).collect()
+}
+
+/// The waits with names, in the same order. `clock` is one instant, the window's start, on both
+/// clocks. A wait is idle if the sum that it belongs to is.
+pub(super) fn waits(
+    waits: &[&wire::Wait],
+    stacks: &[StackId],
+    visits: &[Visit<'_>],
+    threads: &Threads,
+    clock: (UnixNs, MonoNs),
+) -> Vec<Wait> {
+    let idle: HashSet<_> =
+        visits.iter().filter(|visit| visit.idle).filter_map(|visit| visit.waits).map(|it| it.0).collect();
+    let (UnixNs(unix), MonoNs(mono)) = clock;
+    let named = waits.iter().zip(stacks).map(|(wait, stack)| Wait {
+        pid: wait.key.pid,
+        tid: wait.key.tid,
+        start: UnixNs((unix + wait.start_ns).saturating_sub(mono)),
+        duration_ns: duration_ns(wait),
+        run_queue_ns: wait.header.at_ns.saturating_sub(wait.wake_ns.max(wait.start_ns)),
+        class: WaitClass::from_number(wait.key.class),
+        idle: idle.contains(&wait.key),
+        stack: *stack,
+        waker: wake_seen(wait).then(|| threads.waker(wait.waker_pid, wait.waker_tid)),
+    });
+    named.collect()
+}
+
+/// The longest ones, as many as a window lists.
+pub(super) fn listed(mut waits: Vec<Wait>) -> Vec<Wait> {
+    waits.truncate(LISTED);
+    waits
+}
+
+fn duration_ns(wait: &wire::Wait) -> u64 {
+    wait.header.at_ns.saturating_sub(wait.start_ns)
+}
+
+/// Whether a wake-up ended the wait. A thread that was runnable all along woke at its start, one
+/// that is still blocked "wakes" at the end; a waker of 0/0 between them is the kernel's idle task,
+/// that is an interrupt.
+fn wake_seen(wait: &wire::Wait) -> bool {
+    let somebody = wait.waker_pid != 0 || wait.waker_tid != 0;
+    somebody || (wait.start_ns < wait.wake_ns && wait.wake_ns < wait.header.at_ns)
+}
