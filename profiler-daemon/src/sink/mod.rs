@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod flame_tree;
 mod folded;
+mod pprof;
 #[cfg(test)]
 mod sample_window;
 mod svg;
@@ -71,7 +72,7 @@ pub struct Format {
 }
 
 /// Every file format.
-pub static ALL: [Format; 2] = [
+pub static ALL: [Format; 3] = [
     Format {
         name: "flame graph",
         about: "picture of where time went: width is time, colour is the state",
@@ -85,6 +86,13 @@ pub static ALL: [Format; 2] = [
         suffix: ".folded",
         open_with: "open it with flamegraph.pl or speedscope",
         encode: folded::encode,
+    },
+    Format {
+        name: "pprof profile",
+        about: "all times by thread, stack and reason, for go tool pprof",
+        suffix: ".pb.gz",
+        open_with: "open it with `go tool pprof -http :`",
+        encode: pprof::encode,
     },
 ];
 
@@ -105,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_name_picks_the_format() {
-        for name in ["a.svg", "x/y.z.folded"] {
+        for name in ["a.svg", "a.folded", "x/y.z.pb.gz"] {
             assert!(open(Path::new(name), Clock::Wall).is_ok(), "{name}");
         }
         for name in ["a.gz", "svg", "a.svg.txt", "a", "", "/"] {
@@ -117,6 +125,6 @@ mod tests {
     fn an_unknown_format_says_which_are_known() {
         let Err(error) = open(Path::new("out/wall\n.pdf"), Clock::Wall) else { panic!("no such format") };
         assert_eq!(error.to_string(), "cannot write `out/wall\\n.pdf`: no file format ends like this");
-        assert_eq!(error.remedy().as_deref(), Some("end the name in .svg or .folded"));
+        assert_eq!(error.remedy().as_deref(), Some("end the name in .svg, .folded or .pb.gz"));
     }
 }
