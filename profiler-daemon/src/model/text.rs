@@ -31,7 +31,7 @@ pub fn from_bytes(bytes: &[u8]) -> String {
 
 fn is_plain(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}')
 }
 
 #[cfg(test)]
@@ -42,6 +42,7 @@ mod tests {
     fn escape_sequences_and_overrides_become_visible() {
         assert_eq!(printable("a\x1b[31mb\n"), "a\\u{1b}[31mb\\n");
         assert_eq!(printable("evil\u{202e}cod"), "evil\\u{202e}cod");
+        assert_eq!(printable("no\u{ffff}character"), "no\\u{ffff}character");
         assert_eq!(printable("größe::λ"), "größe::λ");
     }
 
