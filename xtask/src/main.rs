@@ -1,3 +1,53 @@
-//! Builds, tests and demonstrates profilerd.
+//! Builds, tests and demonstrates profilerd: everything that `cargo build` alone cannot do,
+//! because the kernel programs are made for another target by another compiler.
 
-fn main() {}
+mod build;
+mod demo;
+mod install;
+mod kernel;
+mod run;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Builds, tests and demonstrates profilerd
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Command {
+    /// Build the kernel programs from source into target/bpf
+    BuildEbpf,
+    /// Build target/release/profilerd, one file with the kernel programs inside
+    Build,
+    /// Build everything and run all tests; the kernel tests need root
+    Test(test::Args),
+    /// Profile a sample service (or `--pid N`): a report, a flame graph and a JSON file
+    Demo(demo::Args),
+    /// Install the program, its man page, shell completions and unit
+    Install(install::Args),
+    /// Check that the kernel programs hold no panic path and no open call
+    CheckObject,
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse() {
+        Command::BuildEbpf => kernel::build::all().map(drop),
+        Command::Build => build::run().map(drop),
+        Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Install(args) => install::run(&args),
+        Command::CheckObject => kernel::check::all(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  caused by: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

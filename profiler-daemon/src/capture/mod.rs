@@ -2,5 +2,6 @@
 
 pub mod btf;
 pub mod kernel;
+pub mod object;
 mod pod;
 pub mod settings;

@@ -1,0 +1,25 @@
+//! Takes in the kernel programs, if the build names them: `cargo xtask build` does. Without them the
+//! daemon still compiles, so that `cargo test`, `clippy` and `doc` need no BPF compiler.
+
+use std::path::Path;
+use std::{env, fs, io};
+
+/// Names the object with the kernel programs, by an absolute path.
+const OBJECT_VARIABLE: &str = "PROFILERD_BPF_OBJECT";
+
+fn main() -> io::Result<()> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed={OBJECT_VARIABLE}");
+    println!("cargo::rustc-check-cfg=cfg(kernel_programs)");
+    let Some(object) = env::var_os(OBJECT_VARIABLE).filter(|object| !object.is_empty()) else {
+        return Ok(());
+    };
+    let object = Path::new(&object);
+    println!("cargo::rerun-if-changed={}", object.display());
+    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets no OUT_DIR"))?;
+    fs::copy(object, Path::new(&out).join("profilerd.o")).map_err(|error| {
+        io::Error::new(error.kind(), format!("{OBJECT_VARIABLE}: cannot copy `{}`: {error}", object.display()))
+    })?;
+    println!("cargo::rustc-cfg=kernel_programs");
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The kernel programs: the tools that make them, the objects, and what must hold for these.
+
+pub(crate) mod build;
+pub(crate) mod check;
+mod linker;
+mod packages;
+mod toolchain;

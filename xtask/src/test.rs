@@ -1,0 +1,27 @@
+//! All tests, on the program as it is shipped.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::{build, kernel, run, workspace};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// More arguments for `cargo test`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<OsString>,
+}
+
+/// Builds everything, then runs `cargo test`. Tests find the finished program by
+/// `PROFILERD_BINARY`: what they assert of time and memory holds for an optimized one.
+///
+/// # Errors
+/// Something does not build, or a test failed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let binary = build::run()?;
+    let mut cargo = run::cargo();
+    cargo.args(["test", "--workspace", "--target-dir"]).arg(workspace::target()).args(&args.rest);
+    cargo.env(build::OBJECT_VARIABLE, kernel::build::daemon_object()).env("PROFILERD_BINARY", binary);
+    run::run(&mut cargo)
+}
