@@ -21,8 +21,10 @@ pub mod tag {
     pub const WAIT: u32 = 3;
     /// A [`super::ThreadTotals`], of an ended thread or from the iterator.
     pub const THREAD: u32 = 4;
-    /// An [`super::Exec`].
+    /// An [`super::Exec`]: a process called exec.
     pub const EXEC: u32 = 5;
+    /// An [`super::Exec`]: a process was born by fork, with its parent's mappings.
+    pub const FORK: u32 = 6;
 }
 
 /// Starts every record: 16 bytes.

@@ -63,19 +63,19 @@ pub struct ThreadTotals {
 }
 const _: () = assert!(size_of::<ThreadTotals>() == 16 + 16 + 8 * 8 + 8 * class::COUNT + 5 * 8 + 40 + 8 + 16);
 
-/// A process called exec: its mappings and its name are new. 48 bytes.
+/// A process called exec, so its mappings and its name are new; or it was born, by the tag. 48 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exec {
-    /// Tag [`super::tag::EXEC`].
+    /// Tag [`super::tag::EXEC`] or [`super::tag::FORK`].
     pub header: Header,
     /// Process.
     pub pid: u32,
-    /// How often it has now called exec.
+    /// How often it has now called exec; 0 for a newborn.
     pub generation: u32,
-    /// Its new name.
+    /// Its name from now on.
     pub comm: [u8; COMM_BYTES],
-    /// Parent process.
+    /// Parent process of a newborn; 0 after exec.
     pub parent: u32,
     /// Always zero.
     pub reserved: u32,

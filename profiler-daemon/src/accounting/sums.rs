@@ -33,5 +33,7 @@ pub(super) fn open_wait(totals: &ThreadTotals) -> Wait {
         wake_ns: at_ns.saturating_sub(totals.open_run_queue_ns.min(totals.open_ns)),
         waker_pid: 0,
         waker_tid: 0,
+        waker_flags: 0,
+        reserved: 0,
     }
 }

@@ -83,6 +83,8 @@ impl Drawn {
             wake_ns: 5_000 + wake,
             waker_pid: u32::from(waker != 0),
             waker_tid: waker,
+            waker_flags: wire::waker_flag::SEEN,
+            reserved: 0,
         });
         self
     }

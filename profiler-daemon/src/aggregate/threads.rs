@@ -54,7 +54,7 @@ impl Threads {
     /// The thread as somebody's waker, by name if it is one of ours.
     pub(super) fn waker(&self, pid: u32, tid: u32) -> Waker {
         let comm = self.find(pid, tid).map(|index| self.list[index as usize].comm.clone());
-        Waker { pid, tid, comm }
+        Waker { pid, tid, comm, interrupt: false }
     }
 
     /// Notes the idle time of each thread: never more than it was off the CPU at all.

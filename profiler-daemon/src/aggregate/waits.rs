@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::intern::Interner;
 use super::threads::Threads;
 use super::visit::Visit;
-use crate::model::{MonoNs, StackId, UnixNs, Wait, WaitClass};
-use profiler_common::wire;
+use crate::model::{MonoNs, StackId, UnixNs, Wait, WaitClass, Waker};
+use profiler_common::wire::{self, waker_flag};
 
 /// Most waits that a window lists.
 pub(super) const LISTED: usize = 1_000;
@@ -44,7 +44,10 @@ pub(super) fn waits(
         class: WaitClass::from_number(wait.key.class),
         idle: idle.contains(&wait.key),
         stack: *stack,
-        waker: wake_seen(wait).then(|| threads.waker(wait.waker_pid, wait.waker_tid)),
+        waker: (wait.waker_flags & waker_flag::SEEN != 0).then(|| Waker {
+            interrupt: wait.waker_flags & waker_flag::INTERRUPT != 0,
+            ..threads.waker(wait.waker_pid, wait.waker_tid)
+        }),
     });
     named.collect()
 }
@@ -57,12 +60,4 @@ pub(super) fn listed(mut waits: Vec<Wait>) -> Vec<Wait> {
 
 fn duration_ns(wait: &wire::Wait) -> u64 {
     wait.header.at_ns.saturating_sub(wait.start_ns)
-}
-
-/// Whether a wake-up ended the wait. A thread that was runnable all along woke at its start, one
-/// that is still blocked "wakes" at the end; a waker of 0/0 between them is the kernel's idle task,
-/// that is an interrupt.
-fn wake_seen(wait: &wire::Wait) -> bool {
-    let somebody = wait.waker_pid != 0 || wait.waker_tid != 0;
-    somebody || (wait.start_ns < wait.wake_ns && wait.wake_ns < wait.header.at_ns)
 }

@@ -35,6 +35,8 @@ pub enum Record {
     Thread(Box<ThreadTotals>),
     /// A process called exec.
     Exec(Exec),
+    /// A process was born.
+    Fork(Exec),
 }
 
 impl Record {
@@ -46,6 +48,7 @@ impl Record {
             Record::Wait(_) => "wait",
             Record::Thread(_) => "thread",
             Record::Exec(_) => "exec",
+            Record::Fork(_) => "fork",
         }
     }
 }
@@ -62,6 +65,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         tag::WAIT => whole("wait", bytes).map(Record::Wait),
         tag::THREAD => whole("thread", bytes).map(|totals| Record::Thread(Box::new(totals))),
         tag::EXEC => whole("exec", bytes).map(Record::Exec),
+        tag::FORK => whole("fork", bytes).map(Record::Fork),
         tag => Err(DecodeError::UnknownTag { tag }),
     }
 }
@@ -77,7 +81,7 @@ fn length(bytes: &[u8]) -> Result<usize, DecodeError> {
         tag::CPU_SAMPLE => size_of::<CpuSample>(),
         tag::WAIT => size_of::<Wait>(),
         tag::THREAD => size_of::<ThreadTotals>(),
-        tag::EXEC => size_of::<Exec>(),
+        tag::EXEC | tag::FORK => size_of::<Exec>(),
         tag => return Err(DecodeError::UnknownTag { tag }),
     })
 }

@@ -194,6 +194,9 @@ pub struct Waker {
     pub tid: u32,
     /// Thread name if known, raw.
     pub comm: Option<Arc<str>>,
+    /// Whether an interrupt ended the wait: a timer, a device, a packet. The thread is then the one
+    /// that was interrupted, which may have caused it (a packet over loopback) or not.
+    pub interrupt: bool,
 }
 
 /// One long wait.

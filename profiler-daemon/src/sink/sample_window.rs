@@ -122,8 +122,10 @@ pub(super) fn window() -> Window {
         gap(cut, WaitClass::Other, false, 30 * MS, None, &[4244]),
         gap(park, WaitClass::PollIdle, true, 9_800 * MS, Some("do_epoll_wait"), &[4245]),
     ];
-    window.gaps[0].wakers =
-        vec![(Waker { pid: 4242, tid: 4244, comm: Some("journal".into()) }, 2_800 * MS), (interrupt(), 100 * MS)];
+    window.gaps[0].wakers = vec![
+        (Waker { pid: 4242, tid: 4244, comm: Some("journal".into()), interrupt: false }, 2_800 * MS),
+        (interrupt(), 100 * MS),
+    ];
     window.on_cpu = vec![
         FunctionTime { frame: native("sha256", "sha.c", 7), self_ns: 3_500 * MS, total_ns: 3_500 * MS },
         FunctionTime { frame: kernel("vfs_write"), self_ns: 1_200 * MS, total_ns: 1_200 * MS },
@@ -163,7 +165,7 @@ pub(super) fn named(name: &str) -> Window {
     add_processes(&mut window, &[(1, name)]);
     window.on_cpu = vec![FunctionTime { frame, self_ns: 1000, total_ns: 1000 }];
     window.gaps = vec![gap(two, WaitClass::Other, false, 1, Some(name), &[1])];
-    window.gaps[0].wakers = vec![(Waker { pid: 1, tid: 1, comm: Some(name.into()) }, 1)];
+    window.gaps[0].wakers = vec![(Waker { pid: 1, tid: 1, comm: Some(name.into()), interrupt: false }, 1)];
     window
 }
 
@@ -265,7 +267,7 @@ fn unresolved() -> Frame {
 }
 
 fn interrupt() -> Waker {
-    Waker { pid: 0, tid: 0, comm: None }
+    Waker { pid: 0, tid: 0, comm: None, interrupt: true }
 }
 
 fn gap(stack: StackId, class: WaitClass, idle: bool, total_ns: u64, function: Option<&str>, tids: &[u32]) -> Gap {

@@ -46,6 +46,11 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     if THREADS.create(child, initial).is_none() {
         emit::count(fault::THREAD_STATE);
     }
+    if task::pid(child) == task::tid(child) {
+        let record = process_record(tag::FORK, child, 0, task::pid(parent));
+        // SAFETY: a whole record.
+        unsafe { emit::record(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
+    }
     0
 }
 
@@ -77,19 +82,25 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             0
         }
     };
-    let mut record = Exec {
-        // SAFETY: no arguments.
-        header: Header { tag: tag::EXEC, cpu: 0, at_ns: unsafe { bpf_ktime_get_ns() } },
-        pid: task::pid(current),
-        generation,
-        comm: [0; 16],
-        parent: 0,
-        reserved: 0,
-    };
-    task::comm(current, &mut record.comm);
+    let record = process_record(tag::EXEC, current, generation, 0);
     // SAFETY: a whole record.
     unsafe { emit::urgent(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
     0
+}
+
+#[inline(always)]
+fn process_record(tag: u32, task: Task, generation: u32, parent: u32) -> Exec {
+    let mut record = Exec {
+        // SAFETY: no arguments.
+        header: Header { tag, cpu: 0, at_ns: unsafe { bpf_ktime_get_ns() } },
+        pid: task::pid(task),
+        generation,
+        comm: [0; 16],
+        parent,
+        reserved: 0,
+    };
+    task::comm(task, &mut record.comm);
+    record
 }
 
 /// What the kernel passes to a task iterator. Source: `bpf_iter__task`, kernel/bpf/task_iter.c.

@@ -1,0 +1,82 @@
+//! What the capture itself costs: run time of our kernel programs and CPU time of this process.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+use aya::sys::{Stats, enable_stats};
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::model::MonoNs;
+
+/// Measures kernel programs in short slices: while the kernel counts their run time, each run costs
+/// some 50 ns more. Slices are spread evenly, and the sum is scaled to the window.
+#[derive(Default)]
+pub(super) struct ProgramCost {
+    open: Option<(OwnedFd, MonoNs, Counts)>,
+    measured_ns: u64,
+    run_ns: u64,
+    runs: u64,
+}
+
+/// Run time and number of runs by program.
+type Counts = HashMap<String, (u64, u64)>;
+
+impl ProgramCost {
+    /// Opens a slice. Without the right to measure nothing is measured, and the report says so.
+    pub(super) fn open(&mut self, stats: Vec<(String, u64, u64)>) {
+        if let Ok(enabled) = enable_stats(Stats::RunTime) {
+            self.open = Some((enabled, MonoNs::now(), counts(stats)));
+        }
+    }
+
+    /// Whether a slice is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Closes the slice, if one is open.
+    pub(super) fn close(&mut self, stats: Vec<(String, u64, u64)>) {
+        let Some((_enabled, since, before)) = self.open.take() else { return };
+        self.measured_ns += MonoNs::now().since(since);
+        for (name, run_ns, runs) in stats {
+            let (ns_before, runs_before) = before.get(&name).copied().unwrap_or_default();
+            self.run_ns += run_ns.saturating_sub(ns_before);
+            self.runs += runs.saturating_sub(runs_before);
+        }
+    }
+
+    /// Run time in nanoseconds and number of runs, scaled to a window. `None` if nothing was measured.
+    pub(super) fn scaled(&self, window_ns: u64) -> Option<(u64, u64)> {
+        let scale = |value: u64| (u128::from(value) * u128::from(window_ns) / u128::from(self.measured_ns)) as u64;
+        (self.measured_ns > 0).then(|| (scale(self.run_ns), scale(self.runs)))
+    }
+}
+
+fn counts(stats: Vec<(String, u64, u64)>) -> Counts {
+    stats.into_iter().map(|(name, run_ns, runs)| (name, (run_ns, runs))).collect()
+}
+
+/// CPU time that this process has used, in nanoseconds.
+pub(super) fn own_cpu_ns() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
+        let ns = |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000_000 + time.tv_usec() as u64 * 1_000;
+        ns(usage.user_time()) + ns(usage.system_time())
+    })
+}
+
+/// Largest resident memory that this process had, in bytes.
+pub(super) fn peak_rss_bytes() -> u64 {
+    getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_scaled_to_the_window() {
+        let cost = ProgramCost { measured_ns: 100, run_ns: 7, runs: 3, ..ProgramCost::default() };
+        assert_eq!(cost.scaled(1_000), Some((70, 30)));
+        assert_eq!(ProgramCost::default().scaled(1_000), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! The pipeline: which stage feeds which, how a capture starts and ends, and what it costs.
+
+pub mod command;
+mod cost;
+pub mod pipeline;
+
+pub use pipeline::{Pipeline, PipelineError, Plan};

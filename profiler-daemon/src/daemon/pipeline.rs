@@ -1,0 +1,293 @@
+//! One capture from start to finished window. The only place that knows the order of the stages.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use profiler_common::fault;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::MissedTickBehavior;
+
+use super::cost::{self, ProgramCost};
+use crate::accounting::Accounts;
+use crate::aggregate::{self, Context};
+use crate::capture::btf::{Btf, BtfError};
+use crate::capture::kernel::{Filter, Kernel, KernelError};
+use crate::capture::object::{NoKernelPrograms, object};
+use crate::capture::settings;
+use crate::decode::{self, Record};
+use crate::model::{Losses, MonoNs, Overhead, Window};
+use crate::process::{self, Processes};
+use crate::symbolize::Symbolizer;
+
+/// How often the ring is emptied.
+const TICK: Duration = Duration::from_millis(100);
+/// Every so many ticks the off-CPU sums are drained, and a slice of one tick measures our own cost.
+const TICKS_A_ROUND: u32 = 10;
+/// How long a new process is looked at every tick: its libraries appear one after the other.
+const YOUNG_NS: u64 = 1_000_000_000;
+
+/// What to capture.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// What was asked for, in words for the report.
+    pub target: String,
+    /// Which threads.
+    pub filter: Filter,
+    /// Cgroups to follow; their ids go into the filter, those of new ones below them, too.
+    pub cgroups: Vec<PathBuf>,
+    /// On-CPU samples a second and CPU.
+    pub rate_hz: u32,
+    /// Waits at least this long are kept one by one.
+    pub min_wait_ns: u64,
+    /// Walk fully beside every recognised stack and count differences: a test mode.
+    pub verify_memo: bool,
+}
+
+/// Why a capture could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// No programs to load.
+    #[error("this program cannot capture")]
+    Object(#[from] NoKernelPrograms),
+    /// The kernel does not say how its structures are laid out.
+    #[error("the kernel's structures are not known")]
+    Btf(#[from] BtfError),
+    /// The kernel refused a program, a map or a hook.
+    #[error("the kernel programs do not run")]
+    Kernel(#[from] KernelError),
+    /// A cgroup could not be resolved.
+    #[error("cannot profile the cgroup")]
+    Cgroup(#[from] process::cgroup::CgroupError),
+    /// The event loop failed.
+    #[error("cannot wait for events")]
+    Io(#[from] io::Error),
+}
+
+/// A capture that runs.
+pub struct Pipeline {
+    plan: Plan,
+    kernel: Kernel,
+    accounts: Accounts,
+    processes: Processes,
+    /// Processes seen, by (pid, generation).
+    known: BTreeSet<(u32, u32)>,
+    /// Those of them that are young, and since when.
+    young: Vec<(u32, u32, MonoNs)>,
+    start: MonoNs,
+    undecodable: u64,
+    programs: ProgramCost,
+    cpu_before_ns: u64,
+}
+
+impl Pipeline {
+    /// Loads the kernel programs, and attaches nothing: a failure here costs the target nothing.
+    pub fn load(mut plan: Plan) -> Result<Pipeline, PipelineError> {
+        let object = object().ok_or(NoKernelPrograms)?;
+        let mut settings = settings::of_kernel(&Btf::of_kernel()?)?;
+        settings.min_wait_ns = plan.min_wait_ns;
+        settings.verify_memo = plan.verify_memo.into();
+        plan.filter.cgroups = cgroup_ids(&plan.cgroups)?;
+        let kernel = Kernel::load(object, settings, &plan.filter)?;
+        let start = MonoNs::now();
+        Ok(Pipeline {
+            plan,
+            kernel,
+            accounts: Accounts::start(start),
+            processes: Processes::new(),
+            known: BTreeSet::new(),
+            young: Vec::new(),
+            start,
+            undecodable: 0,
+            programs: ProgramCost::default(),
+            cpu_before_ns: 0,
+        })
+    }
+
+    /// Opens the window: attaches the hooks, finds the threads that are there, starts sampling.
+    pub fn start(&mut self) -> Result<(), PipelineError> {
+        self.cpu_before_ns = cost::own_cpu_ns();
+        self.start = MonoNs::now();
+        self.accounts = Accounts::start(self.start);
+        self.kernel.attach()?;
+        self.read_threads()?;
+        let sleepers = self.kernel.read_sleepers()?;
+        for record in decode::records(&sleepers) {
+            self.take(record);
+        }
+        // Last, so that the samples do not show us attaching.
+        self.kernel.start_sampling(self.plan.rate_hz.into())?;
+        self.programs.open(self.kernel.run_stats());
+        Ok(())
+    }
+
+    /// Collects until `until` is done; `on_tick` hears how long it has been.
+    pub async fn run(
+        &mut self,
+        until: impl Future<Output = ()>,
+        mut on_tick: impl FnMut(Duration),
+    ) -> Result<(), PipelineError> {
+        let ring = AsyncFd::with_interest(self.kernel.ring_fd().try_clone_to_owned()?, Interest::READABLE)?;
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut round = 0;
+        tokio::pin!(until);
+        loop {
+            tokio::select! {
+                () = &mut until => return Ok(()),
+                // A new process: its mappings are read at once, since it may be gone at the next tick.
+                ready = ring.readable() => {
+                    ready?.clear_ready();
+                    self.drain_ring();
+                }
+                _ = ticks.tick() => {
+                    self.drain_ring();
+                    self.look_at_young();
+                    round += 1;
+                    if round % TICKS_A_ROUND == 0 {
+                        self.round()?;
+                    } else if self.programs.is_open() {
+                        self.programs.close(self.kernel.run_stats());
+                    }
+                    on_tick(Duration::from_nanos(MonoNs::now().since(self.start)));
+                }
+            }
+        }
+    }
+
+    /// What is due every second.
+    fn round(&mut self) -> Result<(), PipelineError> {
+        let accounts = &mut self.accounts;
+        self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
+        if !self.plan.filter.comms.is_empty() || !self.plan.cgroups.is_empty() {
+            // A process may have got its name or its cgroup since the last look.
+            self.kernel.set_cgroups(&cgroup_ids(&self.plan.cgroups)?)?;
+            self.read_threads()?;
+        }
+        self.programs.open(self.kernel.run_stats());
+        Ok(())
+    }
+
+    /// Closes the window and makes the report's data of it.
+    pub fn finish(mut self) -> Result<Window, PipelineError> {
+        self.kernel.stop_sampling()?;
+        self.programs.close(self.kernel.run_stats());
+        let end = self.kernel.freeze()?;
+        self.drain_ring();
+        self.read_threads()?;
+        let accounts = &mut self.accounts;
+        // The first swap drains what was written, the second what was in flight before it.
+        for _ in 0..2 {
+            self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
+        }
+        let counts = self.kernel.faults()?;
+        let daemon_ns = cost::own_cpu_ns().saturating_sub(self.cpu_before_ns);
+        drop(self.kernel);
+
+        let (capture, mut losses) = self.accounts.finish(end, self.plan.min_wait_ns);
+        for (name, count) in fault::NAMES.into_iter().zip(&counts) {
+            losses.by_cause.insert(name, *count);
+        }
+        losses.by_cause.insert("undecodable_records", self.undecodable);
+        let mut symbolizer = Symbolizer::new();
+        let stacks = capture.stacks.iter().map(|(id, stack)| (*id, stack));
+        let frames = symbolizer.resolve_all(&mut self.processes, stacks);
+        add(&mut losses, self.processes.failures());
+        add(&mut losses, symbolizer.failures());
+
+        let scaled = self.programs.scaled(end.since(self.start));
+        let count = |number: u32| counts.get(number as usize).copied().unwrap_or(0);
+        let context = Context {
+            target: self.plan.target,
+            cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
+            rate_hz: self.plan.rate_hz,
+            min_wait_ns: self.plan.min_wait_ns,
+            losses,
+            overhead: Overhead {
+                kernel_ns: scaled.map(|(ns, _)| ns),
+                kernel_runs: scaled.map(|(_, runs)| runs),
+                daemon_ns,
+                user_memo: (count(fault::counter::USER_HIT), count(fault::counter::USER_WALK)),
+                kernel_memo: (count(fault::counter::KERNEL_HIT), count(fault::counter::KERNEL_WALK)),
+                ..Overhead::default()
+            },
+            start: self.start.to_unix(),
+        };
+        let mut window = aggregate::window(capture, &frames, context);
+        window.overhead.finish_ns =
+            cost::own_cpu_ns().saturating_sub(self.cpu_before_ns).saturating_sub(window.overhead.daemon_ns);
+        window.overhead.peak_rss_bytes = cost::peak_rss_bytes();
+        Ok(window)
+    }
+
+    fn read_threads(&mut self) -> Result<(), PipelineError> {
+        let bytes = self.kernel.read_threads()?;
+        for record in decode::records(&bytes) {
+            self.take(record);
+        }
+        Ok(())
+    }
+
+    fn drain_ring(&mut self) {
+        let mut records = Vec::new();
+        self.kernel.drain_ring(|bytes| records.push(decode::record(bytes)));
+        for record in records {
+            self.take(record);
+        }
+    }
+
+    fn take(&mut self, record: Result<Record, decode::DecodeError>) {
+        match record {
+            Ok(Record::Stack { id, stack }) => {
+                if !stack.kernel {
+                    self.see(stack.pid, stack.generation);
+                }
+                self.accounts.stack(id, stack);
+            }
+            Ok(Record::CpuSample(sample)) => self.accounts.cpu_sample(sample),
+            Ok(Record::Wait(wait)) => self.accounts.wait(wait),
+            Ok(Record::Thread(totals)) => {
+                self.see(totals.pid, totals.generation);
+                self.accounts.thread(&totals);
+            }
+            Ok(Record::Exec(exec)) => self.see(exec.pid, exec.generation),
+            Ok(Record::Fork(fork)) => {
+                self.processes.forked(fork.parent, fork.pid, fork.generation);
+                self.see(fork.pid, fork.generation);
+            }
+            Err(_) => self.undecodable += 1,
+        }
+    }
+
+    /// Reads the mappings of a process that was not seen before, or not since its last exec.
+    fn see(&mut self, pid: u32, generation: u32) {
+        if self.known.insert((pid, generation)) {
+            self.processes.observe(pid, generation);
+            self.young.push((pid, generation, MonoNs::now()));
+        }
+    }
+
+    fn look_at_young(&mut self) {
+        let now = MonoNs::now();
+        for (pid, generation, _) in &self.young {
+            self.processes.refresh(*pid, *generation);
+        }
+        self.young.retain(|(_, _, since)| now.since(*since) < YOUNG_NS);
+    }
+}
+
+fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::cgroup::CgroupError> {
+    let mut ids = BTreeSet::new();
+    for path in paths {
+        ids.extend(process::cgroup::cgroup_ids(path)?);
+    }
+    Ok(ids.into_iter().collect())
+}
+
+fn add(losses: &mut Losses, causes: impl IntoIterator<Item = (&'static str, u64)>) {
+    for (cause, count) in causes {
+        *losses.by_cause.entry(cause).or_default() += count;
+    }
+}
