@@ -6,10 +6,11 @@
 //! function that executed; all other time is the self time of a last frame that names its state.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::Clock;
 use crate::model::text::printable;
-use crate::model::{Frame, FrameKind, Sample, StackId, State, WaitClass, Window};
+use crate::model::{FrameKind, Sample, StackId, State, WaitClass, Window};
 
 /// What kind of time a frame's self time is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,13 +60,14 @@ pub(super) struct Label {
 struct Node {
     label: u32,
     parent: u32,
-    first_child: Option<u32>,
-    next_sibling: Option<u32>,
+    /// The first node after this one that is not above it.
+    end: u32,
     self_ns: u64,
     total_ns: u64,
 }
 
-/// Time by call path. Node 0 is the root that holds everything and has no label of its own.
+/// Time by call path, in the order of a walk: each node is followed by what it called, by name.
+/// Node 0 is the root that holds everything and has no label of its own.
 pub(super) struct FlameTree {
     labels: Vec<Label>,
     nodes: Vec<Node>,
@@ -92,8 +94,18 @@ impl FlameTree {
         builder.finish()
     }
 
+    /// All labels, by name.
+    pub(super) fn labels(&self) -> &[Label] {
+        &self.labels
+    }
+
+    /// Index into `labels`. Not of the root.
+    pub(super) fn label_index(&self, node: u32) -> usize {
+        self.nodes[node as usize].label as usize
+    }
+
     pub(super) fn label(&self, node: u32) -> &Label {
-        &self.labels[self.nodes[node as usize].label as usize]
+        &self.labels[self.label_index(node)]
     }
 
     pub(super) fn self_ns(&self, node: u32) -> u64 {
@@ -105,19 +117,21 @@ impl FlameTree {
         self.nodes[node as usize].total_ns
     }
 
-    /// The frames called from this one, in no order.
-    pub(super) fn children(&self, node: u32) -> impl Iterator<Item = u32> {
-        std::iter::successors(self.nodes[node as usize].first_child, |child| self.nodes[*child as usize].next_sibling)
-    }
-
-    /// The number of nodes, with the root.
-    pub(super) fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// The caller of a node; the root's is itself.
+    /// The caller of a node; the root's is itself. It has a smaller number.
     pub(super) fn parent(&self, node: u32) -> u32 {
         self.nodes[node as usize].parent
+    }
+
+    /// The frames called from this one, by name.
+    pub(super) fn children(&self, node: u32) -> impl Iterator<Item = u32> {
+        let end = self.nodes[node as usize].end;
+        let inside = move |child: u32| (child < end).then_some(child);
+        std::iter::successors(inside(node + 1), move |child| inside(self.nodes[*child as usize].end))
+    }
+
+    /// All nodes below the root, callers first.
+    pub(super) fn nodes(&self) -> Range<u32> {
+        1..self.nodes.len() as u32
     }
 }
 
@@ -140,22 +154,24 @@ struct Builder<'a> {
     frames: Vec<Option<u32>>,
     /// Labels of process and thread of `window.threads`.
     threads: Vec<[u32; 2]>,
-    children: HashMap<(u32, u32), u32>,
-    nodes: Vec<Node>,
+    states: HashMap<Time, u32>,
+    /// All paths, one after the other.
+    paths: Vec<u32>,
+    /// A part of `paths`, and the self time of its last frame.
+    times: Vec<(Range<usize>, u64)>,
 }
 
 impl<'a> Builder<'a> {
     fn new(window: &'a Window) -> Builder<'a> {
-        let root = Node { label: 0, parent: 0, first_child: None, next_sibling: None, self_ns: 0, total_ns: 0 };
         let mut builder = Builder {
             window,
             labels: HashMap::new(),
             frames: vec![None; window.stacks.frames.len()],
             threads: Vec::with_capacity(window.threads.len()),
-            children: HashMap::new(),
-            nodes: vec![root],
+            states: HashMap::new(),
+            paths: Vec::new(),
+            times: Vec::with_capacity(window.samples.len()),
         };
-        builder.label("all", Role::User);
         for thread in &window.threads {
             let process = window.processes.binary_search_by_key(&thread.pid, |process| process.pid);
             let comm = process.map_or("?", |index| &window.processes[index].comm);
@@ -167,32 +183,43 @@ impl<'a> Builder<'a> {
     }
 
     fn add(&mut self, thread: u32, idle: bool, stack: Option<StackId>, time: Time, ns: u64) {
-        let Some(&path) = self.threads.get(thread as usize).filter(|_| ns > 0) else { return };
-        let mut node = FlameTree::ROOT;
+        let Some(&root) = self.threads.get(thread as usize).filter(|_| ns > 0) else { return };
+        let start = self.paths.len();
         if idle {
             let label = self.label("[idle]", Role::Idle);
-            node = self.child(node, label);
+            self.paths.push(label);
         }
-        for label in path {
-            node = self.child(node, label);
-        }
+        self.paths.extend(root);
         let window = self.window;
-        for frame in stack.map_or(&[][..], |stack| window.stacks.indices(stack)).iter().rev() {
-            let label = self.frame(*frame);
-            node = self.child(node, label);
+        match stack.map(|stack| window.stacks.indices(stack)) {
+            Some([]) => {
+                let label = self.label("[no stack]", Role::User);
+                self.paths.push(label);
+            }
+            Some(frames) => {
+                for frame in frames.iter().rev() {
+                    let label = self.frame(*frame);
+                    self.paths.push(label);
+                }
+            }
+            None => {}
         }
-        if let Some(state) = time.label() {
-            let label = self.label(&format!("[{state}]"), Role::State(time));
-            node = self.child(node, label);
+        if let Some(name) = time.label() {
+            let label = match self.states.get(&time) {
+                Some(label) => *label,
+                None => self.label(&format!("[{name}]"), Role::State(time)),
+            };
+            self.states.insert(time, label);
+            self.paths.push(label);
         }
-        self.nodes[node as usize].self_ns += ns;
+        self.times.push((start..self.paths.len(), ns));
     }
 
     fn frame(&mut self, index: u32) -> u32 {
         if let Some(label) = self.frames[index as usize] {
             return label;
         }
-        let frame: &Frame = &self.window.stacks.frames[index as usize];
+        let frame = &self.window.stacks.frames[index as usize];
         let role = if frame.kind == FrameKind::Kernel { Role::Kernel } else { Role::User };
         let label = self.label(&printable(&frame.name()), role);
         self.frames[index as usize] = Some(label);
@@ -205,28 +232,41 @@ impl<'a> Builder<'a> {
         *self.labels.entry(Label { name: name.to_owned(), role }).or_insert(next)
     }
 
-    fn child(&mut self, parent: u32, label: u32) -> u32 {
-        let next = self.nodes.len() as u32;
-        let child = *self.children.entry((parent, label)).or_insert(next);
-        if child == next {
-            let next_sibling = self.nodes[parent as usize].first_child.replace(next);
-            self.nodes.push(Node { label, parent, first_child: None, next_sibling, self_ns: 0, total_ns: 0 });
-        }
-        child
-    }
-
+    /// Sorts the paths; then each one branches off the one before, and no node has to be looked up.
     fn finish(mut self) -> FlameTree {
-        // A node is made after its parent, so backwards every total is whole before it is passed on.
-        for node in (0..self.nodes.len()).rev() {
-            self.nodes[node].total_ns += self.nodes[node].self_ns;
-            if node > 0 {
-                let (parent, total) = (self.nodes[node].parent, self.nodes[node].total_ns);
-                self.nodes[parent as usize].total_ns += total;
+        let mut labels: Vec<(Label, u32)> = self.labels.into_iter().collect();
+        labels.sort_unstable();
+        let mut ranks = vec![0; labels.len()];
+        labels.iter().enumerate().for_each(|(rank, (_, label))| ranks[*label as usize] = rank as u32);
+        self.paths.iter_mut().for_each(|label| *label = ranks[*label as usize]);
+        let paths = &self.paths;
+        self.times.sort_unstable_by(|(a, _), (b, _)| paths[a.clone()].cmp(&paths[b.clone()]));
+
+        let mut nodes = vec![Node { label: 0, parent: 0, end: 1, self_ns: 0, total_ns: 0 }];
+        let mut open = vec![FlameTree::ROOT];
+        for (path, ns) in self.times {
+            let path = &paths[path];
+            let is_open = |(node, label): &(&u32, &u32)| nodes[**node as usize].label == **label;
+            let shared = open[1..].iter().zip(path).take_while(is_open).count();
+            open.truncate(shared + 1);
+            for &label in &path[shared..] {
+                let node = nodes.len() as u32;
+                nodes.push(Node { label, parent: open[open.len() - 1], end: node + 1, self_ns: 0, total_ns: 0 });
+                open.push(node);
+            }
+            nodes[open[open.len() - 1] as usize].self_ns += ns;
+        }
+        // Backwards, every node is whole before it is added to its caller.
+        for index in (0..nodes.len()).rev() {
+            nodes[index].total_ns += nodes[index].self_ns;
+            let Node { parent, end, total_ns, .. } = nodes[index];
+            if index > 0 {
+                let caller = &mut nodes[parent as usize];
+                caller.total_ns += total_ns;
+                caller.end = caller.end.max(end);
             }
         }
-        let mut labels: Vec<_> = self.labels.into_iter().collect();
-        labels.sort_unstable_by_key(|(_, index)| *index);
-        FlameTree { labels: labels.into_iter().map(|(label, _)| label).collect(), nodes: self.nodes }
+        FlameTree { labels: labels.into_iter().map(|(label, _)| label).collect(), nodes }
     }
 }
 
@@ -252,6 +292,25 @@ mod tests {
     #[test]
     fn a_window_without_samples_is_an_empty_tree() {
         let tree = FlameTree::new(&Window::default(), Clock::Wall);
-        assert_eq!((tree.len(), tree.total_ns(FlameTree::ROOT)), (1, 0));
+        assert_eq!((tree.nodes().len(), tree.total_ns(FlameTree::ROOT)), (0, 0));
+        assert_eq!(tree.children(FlameTree::ROOT).count(), 0);
+    }
+    #[test]
+    fn children_partition_the_time_of_their_caller() {
+        let tree = FlameTree::new(&sample_window::window(), Clock::Wall);
+        for node in tree.nodes().chain([FlameTree::ROOT]) {
+            let above: u64 = tree.children(node).map(|child| tree.total_ns(child)).sum();
+            assert_eq!(tree.total_ns(node), tree.self_ns(node) + above);
+            assert!(tree.children(node).all(|child| tree.parent(child) == node));
+        }
+    }
+
+    #[test]
+    fn a_sample_without_a_stack_keeps_its_time() {
+        let mut window = sample_window::named("main");
+        window.stacks.stacks[0].clear();
+        let tree = FlameTree::new(&window, Clock::Wall);
+        let names: Vec<_> = tree.nodes().map(|node| (tree.label(node).name.as_str(), tree.self_ns(node))).collect();
+        assert_eq!(names, [("main (1)", 0), ("main", 0), ("[no stack]", 1000)]);
     }
 }

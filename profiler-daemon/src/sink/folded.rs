@@ -14,45 +14,34 @@ use crate::model::Window;
 
 pub(super) fn encode(window: &Window, clock: Clock, out: &mut dyn Write) -> io::Result<()> {
     let tree = FlameTree::new(window, clock);
-    let mut path = String::new();
-    // Depth first without recursion: stacks may be deep. Each entry has the length of its caller's path.
-    let mut todo: Vec<(u32, usize)> = sorted(&tree, FlameTree::ROOT).map(|root| (root, 0)).collect();
-    while let Some((node, caller)) = todo.pop() {
-        path.truncate(caller);
-        if caller > 0 {
+    let tokens: Vec<String> = tree.labels().iter().map(token).collect();
+    // The path of the node before, with the ends of its frames, cut back to what both share.
+    let (mut path, mut open) = (String::new(), Vec::<(u32, usize)>::new());
+    for node in tree.nodes() {
+        while open.pop_if(|(before, _)| *before != tree.parent(node)).is_some() {}
+        path.truncate(open.last().map_or(0, |(_, end)| *end));
+        if !path.is_empty() {
             path.push(';');
         }
-        push_token(&mut path, tree.label(node));
+        path.push_str(&tokens[tree.label_index(node)]);
+        open.push((node, path.len()));
         if tree.self_ns(node) > 0 {
             writeln!(out, "{} {}", unlike_a_number(&path), tree.self_ns(node))?;
         }
-        todo.extend(sorted(&tree, node).map(|child| (child, path.len())));
     }
     Ok(())
 }
 
-/// Last name first, since the work list is taken from its end.
-fn sorted(tree: &FlameTree, node: u32) -> impl Iterator<Item = u32> {
-    let mut children: Vec<u32> = tree.children(node).collect();
-    children.sort_unstable_by(|a, b| tree.label(*b).cmp(tree.label(*a)));
-    children.into_iter()
-}
-
-fn push_token(path: &mut String, label: &Label) {
-    // Readers skip lines that start with `# `.
-    let name = match label.name.strip_prefix('#') {
-        Some(rest) if path.is_empty() => Cow::Owned(format!("\\u{{23}}{rest}")),
-        _ => Cow::Borrowed(label.name.as_str()),
-    };
-    for (index, part) in name.split(';').enumerate() {
-        if index > 0 {
-            path.push_str("\\u{3b}");
-        }
-        path.push_str(part);
+fn token(label: &Label) -> String {
+    let mut token = label.name.replace(';', "\\u{3b}");
+    // Readers skip lines that start with `# `, and a process comes first.
+    if label.role == Role::Process && token.starts_with('#') {
+        token.replace_range(..1, "\\u{23}");
     }
     if label.role == Role::Kernel {
-        path.push_str("_[k]");
+        token.push_str("_[k]");
     }
+    token
 }
 
 /// A last name such as `worker 2` would be read as the first of two counts.

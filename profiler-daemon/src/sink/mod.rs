@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod flame_tree;
 mod folded;
+mod json;
 mod pprof;
 #[cfg(test)]
 mod sample_window;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::model::Window;
 
 pub use error::SinkError;
+pub use json::schema as report_schema;
 
 /// Takes finished windows somewhere: a file, a collector, a browser.
 pub trait Sink: Send {
@@ -72,7 +74,7 @@ pub struct Format {
 }
 
 /// Every file format.
-pub static ALL: [Format; 3] = [
+pub static ALL: [Format; 4] = [
     Format {
         name: "flame graph",
         about: "picture of where time went: width is time, colour is the state",
@@ -94,6 +96,13 @@ pub static ALL: [Format; 3] = [
         open_with: "open it with `go tool pprof -http :`",
         encode: pprof::encode,
     },
+    Format {
+        name: "JSON report",
+        about: "everything that the report says, for scripts",
+        suffix: ".json",
+        open_with: "read it with jq",
+        encode: json::encode,
+    },
 ];
 
 /// The sink for a file, by the end of its name. Touches nothing yet.
@@ -109,11 +118,13 @@ pub fn open(path: &Path, clock: Clock) -> Result<Box<dyn Sink>, SinkError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
     fn the_end_of_the_name_picks_the_format() {
-        for name in ["a.svg", "a.folded", "x/y.z.pb.gz"] {
+        for name in ["a.svg", "a.folded", "x/y.z.pb.gz", "/dev/shm/report.json"] {
             assert!(open(Path::new(name), Clock::Wall).is_ok(), "{name}");
         }
         for name in ["a.gz", "svg", "a.svg.txt", "a", "", "/"] {
@@ -125,6 +136,16 @@ mod tests {
     fn an_unknown_format_says_which_are_known() {
         let Err(error) = open(Path::new("out/wall\n.pdf"), Clock::Wall) else { panic!("no such format") };
         assert_eq!(error.to_string(), "cannot write `out/wall\\n.pdf`: no file format ends like this");
-        assert_eq!(error.remedy().as_deref(), Some("end the name in .svg, .folded or .pb.gz"));
+        assert_eq!(error.remedy().as_deref(), Some("end the name in .svg, .folded, .pb.gz or .json"));
+    }
+    /// An optimized build takes 100,000 of these in 0.2 to 0.5 s a format; what is not linear fails here.
+    #[test]
+    fn many_distinct_stacks_are_soon_written() {
+        let window = sample_window::large(10_000);
+        for format in &ALL {
+            let start = Instant::now();
+            (format.encode)(&window, Clock::Wall, &mut io::sink()).expect("nothing can fail here");
+            assert!(start.elapsed().as_secs() < 5, "{}: {:?}", format.name, start.elapsed());
+        }
     }
 }

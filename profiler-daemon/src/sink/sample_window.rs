@@ -169,6 +169,31 @@ pub(super) fn named(name: &str) -> Window {
     window
 }
 
+/// `samples` samples with distinct stacks of 25 frames, out of 5,000 functions, and a tenth as many waits.
+pub(super) fn large(samples: usize) -> Window {
+    let mut window = Window { duration_ns: 10_000 * MS, ..Window::default() };
+    for index in 0..5_000 {
+        window.stacks.frames.push(native(&format!("library::module::function_{index}(int, char*)"), "file.cpp", index));
+    }
+    for index in 0..samples {
+        let root = [1, index as u32 % 7, index as u32 % 83];
+        let tail =
+            (0..22).map(|depth| ((index as u32).wrapping_mul(2_654_435_761) >> 3).wrapping_add(depth * 211) % 5_000);
+        window.stacks.stacks.push(tail.chain(root).collect());
+    }
+    add_thread(&mut window, 1, 1, "main", &[]);
+    for index in 0..samples as u32 {
+        let (state, idle) = (State::OffCpu(WaitClass::ALL[1 + index as usize % 12]), index % 5 == 0);
+        let time =
+            Sample { blocked_ns: 1_000 + u64::from(index), run_queue_ns: 50, ..sample(0, StackId(index), state, idle) };
+        window.samples.push(time);
+    }
+    add_processes(&mut window, &[(1, "large")]);
+    let wait = self::window().waits.swap_remove(0);
+    window.waits = (0..samples as u32 / 10).map(|index| Wait { stack: StackId(index), ..wait.clone() }).collect();
+    window
+}
+
 type Part = (StackId, State, bool, u64, [u64; 3]);
 
 /// Adds a thread with its samples, in milliseconds on-CPU, run-queue and blocked, and the ledger that follows.

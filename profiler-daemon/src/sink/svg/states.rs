@@ -21,7 +21,7 @@ impl States {
         let (mut around, mut drawn) = (vec![0], vec![FlameTree::ROOT]);
         let mut sums = vec![[0u64; COUNT]];
         // Callers come before the called, in the tree and in `drawn`.
-        for node in 1..tree.len() as u32 {
+        for node in tree.nodes() {
             around.push(around[tree.parent(node) as usize]);
             if tree.total_ns(node) as f64 >= least {
                 around[node as usize] = drawn.len() as u32;
