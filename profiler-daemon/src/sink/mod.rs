@@ -1,1 +1,3 @@
 //! One file a format. Sinks get finished windows and only encode.
+
+pub mod report;
