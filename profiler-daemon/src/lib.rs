@@ -6,6 +6,7 @@ pub mod accounting;
 pub mod aggregate;
 pub mod capture;
 pub mod cli;
+pub mod daemon;
 pub mod decode;
 pub mod model;
 pub mod process;

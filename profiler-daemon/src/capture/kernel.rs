@@ -74,6 +74,22 @@ pub enum KernelError {
     },
 }
 
+impl KernelError {
+    /// What a person can do about it.
+    pub fn remedy(&self) -> String {
+        if let KernelError::FilterFull { .. } = self {
+            return "name fewer, or profile everything with `--all`".to_owned();
+        }
+        if !nix::unistd::geteuid().is_root() {
+            return "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE".to_owned();
+        }
+        if super::settings::is_confidential() {
+            return "boot without lockdown=confidentiality".to_owned();
+        }
+        "`profilerd doctor` says what this kernel and these privileges allow".to_owned()
+    }
+}
+
 /// Programs on scheduler hooks: the program's name and its tracepoint.
 const SCHED: &[&str] = &["sched_waking", "sched_wakeup_new", "sched_process_exec", "sched_switch"];
 const SAMPLER: &str = "cpu_sample";

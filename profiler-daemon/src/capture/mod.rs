@@ -4,4 +4,5 @@ pub mod btf;
 pub mod kernel;
 pub mod object;
 mod pod;
+pub mod preflight;
 pub mod settings;

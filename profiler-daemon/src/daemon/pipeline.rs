@@ -66,6 +66,21 @@ pub enum PipelineError {
     Io(#[from] io::Error),
 }
 
+impl PipelineError {
+    /// What a person can do about it.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            PipelineError::Object(error) => Some(error.remedy().to_owned()),
+            PipelineError::Btf(_) => {
+                Some("use a kernel built with CONFIG_DEBUG_INFO_BTF; `profilerd doctor` says more".to_owned())
+            }
+            PipelineError::Kernel(error) => Some(error.remedy()),
+            PipelineError::Cgroup(error) => error.remedy(),
+            PipelineError::Io(_) => None,
+        }
+    }
+}
+
 /// A capture that runs.
 pub struct Pipeline {
     plan: Plan,
@@ -129,7 +144,10 @@ impl Pipeline {
         until: impl Future<Output = ()>,
         mut on_tick: impl FnMut(Duration),
     ) -> Result<(), PipelineError> {
-        let ring = AsyncFd::with_interest(self.kernel.ring_fd().try_clone_to_owned()?, Interest::READABLE)?;
+        let ring = self.kernel.ring_fd().try_clone_to_owned()?;
+        // SAFETY: an owned descriptor names the same open file until it is dropped.
+        let ring =
+            unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(|error| error.into_parts().1)?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut round = 0;

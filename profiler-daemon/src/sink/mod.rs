@@ -7,6 +7,7 @@ mod flame_tree;
 mod folded;
 mod json;
 mod pprof;
+pub mod report;
 #[cfg(test)]
 mod sample_window;
 mod svg;

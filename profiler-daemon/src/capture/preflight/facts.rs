@@ -1,0 +1,114 @@
+//! What was found on this machine, before any judgement.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::rights::Rights;
+use super::try_call::{self, SamplingClock};
+
+/// KiB of the map that stands for all maps of a capture.
+const LARGE_MAP_KIB: u32 = 16 << 10;
+/// Inode of the first pid namespace, the host's.
+/// Source: `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+const HOST_PID_NAMESPACE: &str = "pid:[4026531836]";
+/// The same for user namespaces: `PROC_USER_INIT_INO`.
+const HOST_USER_NAMESPACE: &str = "user:[4026531837]";
+
+/// An attempt: it worked, or the errno.
+pub(super) type Attempt = Result<(), i32>;
+
+/// What the kernel says and does.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    pub(super) rights: Rights,
+    pub(super) host_users: bool,
+    pub(super) host_pids: bool,
+    /// Reading the kernel's types.
+    pub(super) btf: Attempt,
+    pub(super) small_map: Attempt,
+    pub(super) large_map: Attempt,
+    pub(super) software_clock: Attempt,
+    pub(super) hardware_cycles: Attempt,
+    pub(super) perf_event_paranoid: Option<i32>,
+    /// Whether `/proc/kallsyms` shows addresses to us.
+    pub(super) kernel_addresses: bool,
+    pub(super) kptr_restrict: Option<i32>,
+    /// `none`, `integrity` or `confidentiality`; `None` where the kernel has no lockdown.
+    pub(super) lockdown: Option<String>,
+}
+
+impl Facts {
+    pub(super) fn gather() -> Facts {
+        let small_map = attempt(try_call::kernel_map(1));
+        Facts {
+            rights: Rights::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+            host_users: namespace_is("user", HOST_USER_NAMESPACE),
+            host_pids: namespace_is("pid", HOST_PID_NAMESPACE),
+            btf: attempt(read_one_byte("/sys/kernel/btf/vmlinux")),
+            large_map: if small_map.is_ok() { attempt(try_call::kernel_map(LARGE_MAP_KIB)) } else { small_map },
+            small_map,
+            software_clock: attempt(try_call::sampling_clock(SamplingClock::SoftwareCpu)),
+            hardware_cycles: attempt(try_call::sampling_clock(SamplingClock::HardwareCycles)),
+            perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
+            kernel_addresses: kernel_addresses(),
+            kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
+            lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|text| chosen(&text)),
+        }
+    }
+}
+
+fn attempt(result: io::Result<()>) -> Attempt {
+    result.map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn namespace_is(kind: &str, host: &str) -> bool {
+    fs::read_link(format!("/proc/self/ns/{kind}")).is_ok_and(|link| link.as_os_str() == host)
+}
+
+/// Opening alone may succeed where reading is refused.
+fn read_one_byte(path: &str) -> io::Result<()> {
+    File::open(path)?.read_exact(&mut [0])
+}
+
+fn number(path: &str) -> Option<i32> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Some address among the first symbols is not zero. The very first ones may be zero for good: they
+/// are offsets into per-CPU memory.
+fn kernel_addresses() -> bool {
+    let Ok(file) = File::open("/proc/kallsyms") else { return false };
+    BufReader::new(file)
+        .lines()
+        .take(1000)
+        .map_while(Result::ok)
+        .any(|line| line.split(' ').next().is_some_and(|address| address.bytes().any(|digit| digit != b'0')))
+}
+
+/// The word in brackets: `none [integrity] confidentiality`.
+fn chosen(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(word, _)| word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_lockdown_is_in_brackets() {
+        assert_eq!(chosen("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
+        assert_eq!(chosen("none integrity\n"), None);
+    }
+
+    #[test]
+    fn gathering_leaves_no_descriptor_behind() {
+        let open = || fs::read_dir("/proc/self/fd").map(Iterator::count).unwrap_or_default();
+        // Other tests of this process open and close files meanwhile: a leak grows with every call.
+        let before = open();
+        for _ in 0..50 {
+            let _ = Facts::gather();
+        }
+        assert!(open() < before + 50, "{before} descriptors became {}", open());
+    }
+}

@@ -1,0 +1,294 @@
+//! The places where threads wait: in the middle of work one by one, idle ones folded.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::ledger::parking_call;
+use super::line::{Line, Page, Style};
+use super::place::{Place, Shown, function_name, location};
+use super::units;
+use super::{View, names};
+use crate::model::{Gap, StackId, WaitClass};
+
+/// Frames of a stack that are shown.
+const FRAMES: usize = 5;
+/// Where the functions of a stack start, the mark before the own one, and the details of a gap.
+const FUNCTION: usize = 7;
+const MARK: &str = "     ▸ ";
+/// Idle places that are shown.
+const IDLE_PLACES: usize = 3;
+/// Where the names of idle threads start.
+const IDLE_NAMES: usize = 37;
+
+/// All sections about waits.
+pub(super) fn write(view: &View, page: &mut Page) -> io::Result<()> {
+    let blocked = view.sum.blocked();
+    let mut gaps: Vec<&Gap> = view.window.gaps.iter().filter(|gap| !gap.idle && blocked_ns(gap) > 0).collect();
+    sort(view, &mut gaps);
+    if !gaps.is_empty() {
+        page.blank()?;
+        let title = format!(" (blocked in the middle of work: {})", units::time(blocked));
+        page.line(Line::new().then(Style::Strong, "longest gaps").plain(&title))?;
+        for (index, gap) in gaps.iter().take(view.options.top).enumerate() {
+            entry(view, page, index + 1, gap, blocked)?;
+        }
+        let rest = &gaps[gaps.len().min(view.options.top)..];
+        if !rest.is_empty() {
+            let time = units::time(rest.iter().map(|gap| blocked_ns(gap)).sum());
+            let places = units::counted(rest.len() as u64, "more place", "more places");
+            page.line(Line::new().faint(&format!("  {places}: {time} (--top {})", gaps.len())))?;
+        }
+    } else if blocked == 0 {
+        page.blank()?;
+        page.line(Line::new().then(Style::Strong, "no gaps").plain(" (nothing blocked in the middle of work)"))?;
+    }
+    preempted(view, page)?;
+    idle(view, page)
+}
+
+/// The time of a gap that is in the ledger's blocked lines.
+fn blocked_ns(gap: &Gap) -> u64 {
+    gap.total_ns.saturating_sub(gap.run_queue_ns)
+}
+
+fn sort(view: &View, gaps: &mut [&Gap]) {
+    gaps.sort_by_cached_key(|gap| {
+        let leaf = view.window.stacks.get(gap.stack).map(function_name).collect::<Vec<_>>();
+        (std::cmp::Reverse(blocked_ns(gap)), gap.class.name(), leaf, gap.pid)
+    });
+}
+
+fn entry(view: &View, page: &mut Page, number: usize, gap: &Gap, blocked: u64) -> io::Result<()> {
+    let mut line = Line::new().plain(&format!("{number:>3}. ")).then(Style::Blocked(gap.class), gap.class.name());
+    line = line.right(Style::Strong, &units::time(blocked_ns(gap)), 28);
+    line = line.right(Style::Plain, &units::rough_share(blocked_ns(gap), blocked), 34);
+    line = line.right(Style::Plain, &units::counted(gap.count, "wait", "waits"), 48);
+    let lengths = lengths(gap);
+    let wide = page.width >= 110;
+    line = if wide { line.to(50).faint(&lengths).to(87) } else { line.to(50) };
+    let room = page.width.saturating_sub(line.width());
+    page.line(line.plain(&who(view, gap, room)))?;
+    if !wide && !lengths.is_empty() {
+        page.line(Line::new().to(FUNCTION).faint(&lengths))?;
+    }
+    if view.options.full {
+        whole_stack(view, page, gap)?
+    } else {
+        short_stack(view, page, gap)?
+    }
+    after(view, page, gap)
+}
+
+/// `p50 3.9 ms   p99 12 ms   max 31.0 ms`; a single wait's length is its time.
+fn lengths(gap: &Gap) -> String {
+    if gap.count <= 1 {
+        return String::new();
+    }
+    let (p50, p99) = (units::rough_time(gap.p50_ns), units::rough_time(gap.p99_ns));
+    format!("p50 {p50:<7} p99 {p99:<7} max {}", units::time(gap.max_ns))
+}
+
+/// Threads that wait here, in at most `width` columns; with their process if there are several.
+fn who(view: &View, gap: &Gap, width: usize) -> String {
+    let names: Vec<String> = gap.tids.iter().map(|tid| view.thread_name(gap.pid, *tid)).collect();
+    let threads = names::collapse(names.iter().map(String::as_str));
+    if !view.many_processes() {
+        return names::list(&threads, width);
+    }
+    let process = format!("{} ({})", view.process_name(gap.pid), gap.pid);
+    // A process of one thread is named once.
+    let only = names.len() == 1 && names[0] == view.process_name(gap.pid);
+    if only {
+        return names::fit(&process, width);
+    }
+    let room = width.saturating_sub(process.chars().count() + 2);
+    names::fit(&format!("{process}: {}", names::list(&threads, room)), width)
+}
+
+fn short_stack(view: &View, page: &mut Page, gap: &Gap) -> io::Result<()> {
+    let place = Place::of(&view.window.stacks, gap.stack, FRAMES);
+    let kernel = gap.kernel_function.as_deref();
+    match (place.entry.map(function_name), kernel) {
+        (Some(call), Some(kernel)) => {
+            let room = page.width.saturating_sub(FUNCTION + 3);
+            let call = names::fit(&call, room / 2);
+            page.line(Line::new().to(FUNCTION).plain(&call).faint(&format!(" → {kernel}")))?;
+        }
+        (Some(call), None) => page.line(Line::new().to(FUNCTION).plain(&call))?,
+        (None, Some(kernel)) => page.line(Line::new().to(FUNCTION).faint(&format!("→ {kernel}")))?,
+        (None, None) => {}
+    }
+    if place.entry.is_none() && place.frames.is_empty() {
+        return page.line(Line::new().to(FUNCTION).faint("(no stack of the program)"));
+    }
+    let last = place.frames.len().saturating_sub(1);
+    for (index, shown) in place.frames.iter().enumerate() {
+        let more = if index == last && place.hidden > 0 {
+            format!("({} more)", units::count(place.hidden as u64))
+        } else {
+            String::new()
+        };
+        frame(page, shown, &more)?;
+    }
+    Ok(())
+}
+
+fn whole_stack(view: &View, page: &mut Page, gap: &Gap) -> io::Result<()> {
+    let place = Place::whole(&view.window.stacks, gap.stack);
+    if place.frames.is_empty() {
+        return page.line(Line::new().to(FUNCTION).faint("(no stack)"));
+    }
+    place.frames.iter().try_for_each(|shown| frame(page, shown, if shown.frame.inlined { "(inlined)" } else { "" }))
+}
+
+/// `     ▸ Cache::get                     cache.cpp:118   (3 more)`
+fn frame(page: &mut Page, shown: &Shown, more: &str) -> io::Result<()> {
+    let name_columns = (page.width * 2 / 5).clamp(24, 56);
+    let place_column = FUNCTION + name_columns + 2;
+    let name = function_name(shown.frame);
+    let place = location(shown.frame);
+    // With nothing beside it a name may be as long as the line.
+    let room = if place.is_empty() && more.is_empty() { page.width - FUNCTION } else { name_columns };
+    let (lead, style) = if shown.own { (MARK, Style::Strong) } else { ("       ", Style::Plain) };
+    let mut line = Line::new().then(style, lead).then(style, &names::fit(&name, room));
+    let room = page.width.saturating_sub(place_column + if more.is_empty() { 0 } else { more.len() + 3 });
+    if !place.is_empty() {
+        line =
+            line.to(place_column).then(if shown.own { Style::Strong } else { Style::Faint }, &names::fit(&place, room));
+    }
+    if !more.is_empty() {
+        line = if place.is_empty() { line.to(place_column) } else { line.plain("   ") };
+        line = line.faint(more);
+    }
+    page.line(line)
+}
+
+/// What ended the waits, and how long the CPU took to come.
+fn after(view: &View, page: &mut Page, gap: &Gap) -> io::Result<()> {
+    let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
+    for (waker, ns) in &gap.wakers {
+        let thread = waker.comm.as_deref().filter(|comm| !comm.is_empty()).map(str::to_owned);
+        let name = match waker.pid {
+            0 => "an interrupt or timer".to_owned(),
+            pid => {
+                let thread = thread.unwrap_or_else(|| view.thread_name(pid, waker.tid));
+                if pid == gap.pid { thread } else { format!("{thread} (pid {pid})") }
+            }
+        };
+        *by_name.entry(name).or_default() += ns;
+    }
+    let mut wakers: Vec<(String, u64)> = by_name.into_iter().collect();
+    wakers.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    // A waker of less than a fiftieth explains nothing.
+    wakers.retain(|(_, ns)| ns * 50 >= gap.total_ns);
+    let named: Vec<String> = wakers
+        .iter()
+        .enumerate()
+        .map(|(index, (name, ns))| {
+            let share = units::rough_share((*ns).min(gap.total_ns), gap.total_ns);
+            let of = if index == 0 { " of the time" } else { "" };
+            format!("{} ({share}{of})", names::fit(name, 32))
+        })
+        .collect();
+    if !named.is_empty() {
+        const LEAD: &str = "woken by ";
+        let room = page.width.saturating_sub(FUNCTION + LEAD.len());
+        page.line(Line::new().to(FUNCTION).plain(LEAD).plain(&names::list(&named, room)))?;
+    }
+    // Worth a line only where it is a tenth of what the program felt.
+    if gap.run_queue_ns * 10 >= gap.total_ns && gap.run_queue_ns > 0 {
+        let text = format!("then {} more waiting for a CPU", units::time(gap.run_queue_ns));
+        page.line(Line::new().to(FUNCTION).then(Style::Waiting, &text))?;
+    }
+    Ok(())
+}
+
+/// Preemptions: the place says nothing, the threads do.
+fn preempted(view: &View, page: &mut Page) -> io::Result<()> {
+    let mut time = 0;
+    let mut times = 0;
+    let mut longest = 0;
+    for gap in view.window.gaps.iter().filter(|gap| gap.class == WaitClass::Preempted) {
+        time += gap.total_ns;
+        times += gap.count;
+        longest = longest.max(gap.max_ns);
+    }
+    // Below a hundredth of the time that is not idle nobody asks for it.
+    if time == 0 || time * 100 < view.sum.busy() {
+        return Ok(());
+    }
+    let most = view
+        .window
+        .threads
+        .iter()
+        .zip(&view.threads)
+        .max_by(|(a, left), (b, right)| left.preempted.cmp(&right.preempted).then_with(|| b.comm.cmp(&a.comm)));
+    page.blank()?;
+    let times = units::counted(times, "time", "times");
+    let mut text = format!(" {}, {times}, longest {}", units::time(time), units::time(longest));
+    if let Some((thread, parts)) = most.filter(|_| view.threads.len() > 1) {
+        let name = names::fit(&view.thread_name(thread.pid, thread.tid), 32);
+        text.push_str(&format!("; most in {name} ({})", units::time(parts.preempted)));
+    }
+    page.line(Line::new().then(Style::Waiting, "preempted:").plain(&text))
+}
+
+/// Idle waits, folded into a few lines: one a place, or of several processes one a call.
+fn idle(view: &View, page: &mut Page) -> io::Result<()> {
+    let mut gaps: Vec<&Gap> = view.window.gaps.iter().filter(|gap| gap.idle && blocked_ns(gap) > 0).collect();
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    sort(view, &mut gaps);
+    page.blank()?;
+    let places = units::counted(gaps.len() as u64, "place", "places");
+    page.line(Line::new().faint(&format!("idle: {} at {places}", units::time(view.sum.idle))))?;
+    if view.options.full {
+        for gap in gaps {
+            idle_line(page, &parking_call(view, gap), blocked_ns(gap), &who(view, gap, 30), None)?;
+            whole_stack(view, page, gap)?;
+        }
+        return Ok(());
+    }
+    let mut folded: BTreeMap<(String, u32, StackId), Vec<&Gap>> = BTreeMap::new();
+    for gap in gaps {
+        let place = if view.many_processes() { (0, StackId(0)) } else { (gap.pid, gap.stack) };
+        folded.entry((parking_call(view, gap), place.0, place.1)).or_default().push(gap);
+    }
+    let mut folded: Vec<(u64, String, Vec<&Gap>)> = folded
+        .into_iter()
+        .map(|((call, ..), gaps)| (gaps.iter().map(|gap| blocked_ns(gap)).sum(), call, gaps))
+        .collect();
+    folded.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    for (ns, call, gaps) in folded.iter().take(IDLE_PLACES) {
+        match gaps[..] {
+            [gap] => idle_line(page, call, *ns, &who(view, gap, 30), Some((view, gap)))?,
+            _ => {
+                let names = gaps.iter().flat_map(|gap| gap.tids.iter().map(|tid| view.thread_name(gap.pid, *tid)));
+                let names: Vec<String> = names.collect();
+                let names = names::collapse(names.iter().map(String::as_str));
+                let room = page.width.saturating_sub(IDLE_NAMES);
+                idle_line(page, call, *ns, &names::list(&names, room), None)?;
+            }
+        }
+    }
+    let rest = &folded[folded.len().min(IDLE_PLACES)..];
+    if !rest.is_empty() {
+        let time = units::time(rest.iter().map(|(ns, ..)| ns).sum());
+        page.line(Line::new().faint(&format!("  {} more: {time} (--full)", rest.len())))?;
+    }
+    Ok(())
+}
+
+/// `  epoll_wait   34.7 s  worker-1 … worker-8  in Loop::run loop.cpp:12`
+fn idle_line(page: &mut Page, call: &str, ns: u64, who: &str, at: Option<(&View, &Gap)>) -> io::Result<()> {
+    let mut line = Line::new().faint("  ").faint(&names::fit(call, 24));
+    line = line.right(Style::Faint, &units::time(ns), IDLE_NAMES - 2).to(IDLE_NAMES).faint(who);
+    let own = at.and_then(|(view, gap)| Place::of(&view.window.stacks, gap.stack, usize::MAX).own());
+    let room = page.width.saturating_sub(line.width() + "  in ".len());
+    if let Some(own) = own.filter(|_| room >= 16) {
+        let at = [function_name(own), location(own)].join(" ");
+        line = line.faint("  in ").faint(&names::fit(at.trim_end(), room));
+    }
+    page.line(line)
+}
