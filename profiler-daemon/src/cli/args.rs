@@ -89,6 +89,8 @@ pub enum Command {
     /// Say what a word of the report means, how it is measured and what it leaves out
     Explain(ExplainArgs),
     /// Say what this kernel and these privileges allow
+    ///
+    /// The exit code is 0 only if the main job can run.
     Doctor(DoctorArgs),
     /// Print the completion script for a shell
     #[command(after_help = "Example: profilerd completions bash > /etc/bash_completion.d/profilerd")]

@@ -5,6 +5,7 @@ mod doctor;
 mod error;
 mod explain;
 mod man;
+mod nearest;
 mod progress;
 pub mod record;
 pub mod terminal;
@@ -13,6 +14,7 @@ mod value;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 pub use args::{Cli, Clock, Color, Command, DoctorArgs, ExplainArgs, RecordArgs, Target};
@@ -25,12 +27,34 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            if let Some(error) = stray_word(&error) {
+                return error.report();
+            }
             // Help and version come this way too; a closed stdout is no failure of ours.
             let _ = error.print();
             return ExitCode::from(error.exit_code() as u8);
         }
     };
     dispatch(&cli).unwrap_or_else(|error| error.report())
+}
+
+/// `profilerd 4242` and `profilerd exlain`: what is meant is easy to guess, so say it.
+fn stray_word(error: &clap::Error) -> Option<CliError> {
+    let stray = error.kind() == ErrorKind::UnknownArgument;
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg).filter(|_| stray) else { return None };
+    if word.starts_with('-') {
+        return None;
+    }
+    let command = Cli::command();
+    let mut commands = command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    let remedy = if word.parse::<u32>().is_ok() {
+        format!("`profilerd --pid {word}`")
+    } else if let Some(name) = commands.find(|name| nearest::edits(name, word) <= 2) {
+        format!("`profilerd {name}`")
+    } else {
+        format!("`profilerd --comm {word}` for processes of this name, `profilerd -- {word}` to start it")
+    };
+    Some(CliError::usage(format!("unexpected argument `{word}`")).remedy(remedy))
 }
 
 fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
@@ -54,4 +78,31 @@ fn print(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<ExitCode,
     out.write_all(&text)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(words: &[&str], expected: Option<&str>) {
+        let parsed = Cli::try_parse_from(std::iter::once(&"profilerd").chain(words));
+        let said = parsed.err().as_ref().and_then(stray_word).map(|error| error.to_string());
+        assert_eq!(said.as_deref(), expected);
+    }
+
+    #[test]
+    fn a_stray_word_leads_to_what_was_meant() {
+        check(&["4242"], Some("error: unexpected argument `4242`\n  try: `profilerd --pid 4242`\n"));
+        check(&["exlain"], Some("error: unexpected argument `exlain`\n  try: `profilerd explain`\n"));
+        check(
+            &["nginx"],
+            Some(
+                "error: unexpected argument `nginx`\n  \
+                   try: `profilerd --comm nginx` for processes of this name, `profilerd -- nginx` to start it\n",
+            ),
+        );
+        check(&["--nonsense"], None);
+        check(&["--help"], None);
+    }
 }

@@ -26,7 +26,7 @@ impl Progress {
     fn start_on(target: ProgressDrawTarget, label: &str, total: Option<Duration>) -> Progress {
         let bar = ProgressBar::with_draw_target(total.map(|total| total.as_millis() as u64), target);
         bar.set_style(style(total.is_some()));
-        bar.set_prefix(printable(label).into_owned());
+        bar.set_prefix(short(&printable(label)));
         let progress = Progress { bar, total };
         progress.tick(Duration::ZERO);
         progress
@@ -51,6 +51,15 @@ impl Drop for Progress {
     }
 }
 
+/// A line that wraps cannot be drawn over, so a long label is cut.
+fn short(label: &str) -> String {
+    const LONGEST: usize = 52;
+    if label.chars().count() <= LONGEST {
+        return label.to_owned();
+    }
+    label.chars().take(LONGEST - 1).chain(['…']).collect()
+}
+
 fn message(elapsed: Duration, total: Option<Duration>) -> String {
     let seconds = elapsed.as_secs_f64();
     match total {
@@ -60,7 +69,7 @@ fn message(elapsed: Duration, total: Option<Duration>) -> String {
 }
 
 fn style(bounded: bool) -> ProgressStyle {
-    let template = if bounded { "{prefix} ▕{bar:20}▏ {msg}" } else { "{prefix} · {msg}" };
+    let template = if bounded { "{prefix} ▕{bar:20}▏ {wide_msg}" } else { "{prefix} · {wide_msg}" };
     let style = ProgressStyle::with_template(template).expect("both templates are constant and tested");
     style.progress_chars("█▉▊▋▌▍▎▏ ")
 }
@@ -75,6 +84,12 @@ mod tests {
         assert_eq!(message(seconds(5.24), Some(seconds(10.0))), "5.2 s of 10 s · Ctrl-C ends early");
         assert_eq!(message(seconds(5.24), Some(seconds(2.5))), "5.2 s of 2.5 s · Ctrl-C ends early");
         assert_eq!(message(seconds(61.0), None), "61.0 s · Ctrl-C ends it");
+    }
+
+    #[test]
+    fn a_long_label_is_cut() {
+        assert_eq!(short("profiling x"), "profiling x");
+        assert_eq!(short(&"x".repeat(80)).chars().count(), 52);
     }
 
     #[test]

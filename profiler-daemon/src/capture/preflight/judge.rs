@@ -6,11 +6,13 @@ use crate::model::{Capability, Support};
 
 /// The verdicts, the main job first.
 pub(super) fn judge(facts: &Facts) -> Vec<Capability> {
+    let ledger = ledger(facts);
+    let runs = ledger.support != Support::No;
     vec![
-        ledger(facts),
-        wait_classes(facts),
-        kernel_stacks(facts),
-        user_stacks(facts),
+        ledger,
+        needs_ledger(runs, wait_classes(facts)),
+        needs_ledger(runs, kernel_stacks(facts)),
+        needs_ledger(runs, yes("stacks of programs", "by frame pointers")),
         cpu_samples(facts),
         kernel_symbols(facts),
         program_symbols(facts),
@@ -29,6 +31,13 @@ fn partly(name: &'static str, reason: impl Into<String>, remedy: Option<&str>) -
 fn no(name: &'static str, reason: impl Into<String>, remedy: Option<&str>) -> Capability {
     Capability { support: Support::No, ..partly(name, reason, remedy) }
 }
+
+/// Whatever keeps the ledger from working was said there.
+fn needs_ledger(runs: bool, verdict: Capability) -> Capability {
+    if runs { verdict } else { no(verdict.name, AS_LEDGER, None) }
+}
+
+const AS_LEDGER: &str = "as the ledger";
 
 /// What keeps kernel programs from running at all, and the way out.
 fn programs_refused(facts: &Facts) -> Option<(String, &'static str)> {
@@ -81,9 +90,7 @@ const RELAX_LOCKDOWN: Option<&str> = Some("boot with lockdown=integrity");
 
 fn wait_classes(facts: &Facts) -> Capability {
     const NAME: &str = "classes of waits";
-    if programs_refused(facts).is_some() {
-        no(NAME, "as the ledger", None)
-    } else if kernel_reads(facts) {
+    if kernel_reads(facts) {
         yes(NAME, "")
     } else {
         partly(NAME, format!("no socket or pipe behind read and write: {CONFIDENTIAL}"), RELAX_LOCKDOWN)
@@ -92,20 +99,10 @@ fn wait_classes(facts: &Facts) -> Capability {
 
 fn kernel_stacks(facts: &Facts) -> Capability {
     const NAME: &str = "stacks of kernel code";
-    if programs_refused(facts).is_some() {
-        no(NAME, "as the ledger", None)
-    } else if kernel_reads(facts) {
+    if kernel_reads(facts) {
         yes(NAME, "")
     } else {
         partly(NAME, format!("every stack is walked afresh: {CONFIDENTIAL}"), RELAX_LOCKDOWN)
-    }
-}
-
-fn user_stacks(facts: &Facts) -> Capability {
-    const NAME: &str = "stacks of programs";
-    match programs_refused(facts) {
-        Some(_) => no(NAME, "as the ledger", None),
-        None => yes(NAME, "by frame pointers"),
     }
 }
 
@@ -272,10 +269,11 @@ mod tests {
     fn whatever_does_not_work_says_what_to_do() {
         for facts in [
             Facts { rights: Rights(0), small_map: Err(libc::EPERM), ..root() },
+            Facts { btf: Err(libc::ENOENT), ..root() },
             Facts { software_clock: Err(libc::EPERM), kernel_addresses: false, ..root() },
         ] {
             for verdict in judge(&facts).iter().filter(|verdict| verdict.support == Support::No) {
-                assert!(verdict.remedy.is_some() || verdict.reason == "as the ledger", "{verdict:?}");
+                assert!(verdict.remedy.is_some() || verdict.reason == AS_LEDGER, "{verdict:?}");
             }
         }
     }

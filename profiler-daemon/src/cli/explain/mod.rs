@@ -5,6 +5,7 @@ mod terms;
 use std::process::ExitCode;
 
 use super::args::{Color, ExplainArgs};
+use super::nearest::edits;
 use super::{CliError, terminal};
 use crate::model::text::printable;
 use terms::{Group, TERMS, Term};
@@ -72,7 +73,7 @@ fn nearest(word: &str) -> Vec<&'static str> {
     let mut found: Vec<(usize, &'static str)> = TERMS
         .iter()
         .filter_map(|term| {
-            let best = words(term).map(|candidate| distance(&wanted, &normal(candidate))).min()?;
+            let best = words(term).map(|candidate| edits(&wanted, &normal(candidate))).min()?;
             // A third of the letters wrong is still a guess at the word, more is another word.
             (best * 3 <= wanted.chars().count()).then_some((best, term.name))
         })
@@ -83,22 +84,6 @@ fn nearest(word: &str) -> Vec<&'static str> {
     }
     found.sort();
     found.into_iter().map(|(_, name)| name).take(3).collect()
-}
-
-/// Letters to insert, remove or replace to get from one word to the other.
-fn distance(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (above, letter) in from.chars().enumerate() {
-        let mut diagonal = above;
-        row[0] = above + 1;
-        for (column, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 fn one(term: &Term, width: usize, color: bool) -> String {
@@ -250,8 +235,8 @@ mod tests {
         assert_eq!(
             text,
             "pipe\n  Waiting for a pipe to fill or to drain.\n\n  \
-             measured    Blocked in read, write or splice on a\n              \
-             descriptor that is a pipe.\n\n  \
+             measured    Blocked in read, write or one of their kin on\n              \
+             a descriptor that is a pipe.\n\n  \
              also        fifo\n"
         );
     }

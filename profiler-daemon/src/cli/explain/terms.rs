@@ -238,7 +238,7 @@ pub(super) static TERMS: &[Term] = &[
         "pipe",
         &["fifo"],
         "Waiting for a pipe to fill or to drain.",
-        "Blocked in read, write or splice on a descriptor that is a pipe.",
+        "Blocked in read, write or one of their kin on a descriptor that is a pipe.",
         "",
     ),
     term(
@@ -373,7 +373,7 @@ pub(super) static TERMS: &[Term] = &[
         "min-wait",
         &["--min-wait", "long waits"],
         "Waits of at least this length are also kept one by one, with the thread that ended them.",
-        "1 ms unless `--min-wait` says otherwise. The list is bounded; `ring_full_wait` counts what did not fit.",
+        "1 ms unless `--min-wait` says otherwise. The list is bounded, and what did not fit is counted as a loss.",
         "It bounds only that list: shorter waits are in all sums.",
     ),
     term(
@@ -388,7 +388,7 @@ pub(super) static TERMS: &[Term] = &[
         Group::Quality,
         "approximate",
         &["estimate", "~"],
-        "Not exact. Exact are on-CPU, waiting for a CPU, blocked, stolen, counts and maxima; approximate are the split into \
+        "An estimate. Exact are on-CPU, waiting for a CPU, blocked, stolen, counts and maxima; approximate are the split into \
          user and kernel, p50 and p99, functions on CPU, and our own cost.",
         "",
         "",
@@ -569,7 +569,7 @@ pub(super) static TERMS: &[Term] = &[
         Group::Loss,
         "torn_read",
         &[],
-        "A thread's totals changed while they were read, each time it was tried: they are those of the read before.",
+        "A thread's totals changed while they were read, each time it was tried, and that read was given up.",
         "",
         "",
     ),

@@ -3,6 +3,7 @@
 //! The answer first: where the wall time went, then the places that cost most, then the functions on
 //! CPU, then how good these numbers are and what to do next.
 
+mod folded;
 mod functions;
 mod gaps;
 mod ledger;
@@ -61,6 +62,8 @@ pub fn write(window: &Window, files: &[(PathBuf, &str)], options: &Options, out:
         ledger::write(&view, &mut page)?;
         tables::threads(&view, &mut page)?;
         gaps::write(&view, &mut page)?;
+        folded::preempted(&view, &mut page)?;
+        folded::idle(&view, &mut page)?;
         functions::write(&view, &mut page)?;
     }
     page.blank()?;
