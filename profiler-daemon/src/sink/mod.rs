@@ -48,6 +48,9 @@ pub struct Written {
 }
 
 /// Which time flame graphs and folded stacks show as width. pprof and JSON hold all of them.
+///
+/// Idle waits count, below a root `[idle]` of their own: a click on a process in the flame graph, or
+/// `grep -v '^\[idle\];'` on folded stacks, leaves what is not idle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Clock {
     /// All of it: on-CPU, off-CPU, stolen, unseen.

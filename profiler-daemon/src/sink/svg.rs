@@ -98,12 +98,23 @@ fn title(window: &Window, clock: Clock, total_ns: u64) -> String {
     let (threads, start) = (window.threads.len(), UNIX_EPOCH + Duration::from_nanos(window.start.0));
     format!(
         "{}: {clock} {}, {threads} thread{} × {} from {}",
-        printable(&window.target),
+        shortened(&printable(&window.target)),
         duration(total_ns),
         if threads == 1 { "" } else { "s" },
         duration(window.duration_ns),
         humantime::format_rfc3339_seconds(start),
     )
+}
+
+/// A long target would run into the buttons beside the title; both of its ends say something.
+fn shortened(target: &str) -> String {
+    const LONGEST: usize = 56;
+    let chars: Vec<char> = target.chars().collect();
+    if chars.len() <= LONGEST {
+        return target.to_owned();
+    }
+    let half = LONGEST / 2;
+    chars[..half].iter().chain(&['…']).chain(&chars[chars.len() - half + 1..]).collect()
 }
 
 /// The families that occur, each after the mark that becomes its colour.

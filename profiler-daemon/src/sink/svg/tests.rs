@@ -111,3 +111,10 @@ fn no_time_is_a_picture_that_says_so() {
     assert!(frames(&picture).is_empty());
     assert!(picture.contains("there is no such time in this window"));
 }
+
+#[test]
+fn a_long_target_keeps_both_ends() {
+    let window = Window { target: format!("{} (pid 7)", "ä".repeat(80)), ..sample_window::window() };
+    let expected = format!("{}…{} (pid 7): wall time", "ä".repeat(28), "ä".repeat(19));
+    assert!(svg(&window, Clock::Wall).contains(&expected));
+}
