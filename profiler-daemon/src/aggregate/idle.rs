@@ -28,8 +28,7 @@ mod path;
 
 pub(super) use path::{Paths, paths};
 
-use std::collections::HashMap;
-
+use super::mix::IdMap;
 use super::visit::Visit;
 use crate::model::{State, WaitClass};
 
@@ -128,7 +127,7 @@ fn root_loop<'a>(seen: &[Seen<'a>]) -> &'a [u32] {
     loop {
         let depth = root.len();
         under.retain(|(path, _)| path.len() > depth);
-        let mut callees: HashMap<u32, u128> = HashMap::new();
+        let mut callees: IdMap<u32, u128> = IdMap::default();
         for (path, ns) in &under {
             *callees.entry(path[depth]).or_default() += ns;
         }
@@ -145,14 +144,14 @@ fn root_loop<'a>(seen: &[Seen<'a>]) -> &'a [u32] {
 struct Beyond<'a> {
     root: &'a [u32],
     /// By the way up to the first call beyond the root loop: all time under it, and parked time.
-    under: HashMap<&'a [u32], (u128, u128)>,
+    under: IdMap<&'a [u32], (u128, u128)>,
     /// Time running at the very end of these calls.
-    running: HashMap<&'a [u32], u128>,
+    running: IdMap<&'a [u32], u128>,
 }
 
 impl<'a> Beyond<'a> {
     fn new(seen: &[Seen<'a>], root: &'a [u32]) -> Beyond<'a> {
-        let mut beyond = Beyond { root, under: HashMap::new(), running: HashMap::new() };
+        let mut beyond = Beyond { root, under: IdMap::default(), running: IdMap::default() };
         for seen in seen {
             let Some(path) = seen.path else { continue };
             let Some(first) = path.get(..beyond.on_root(path) + 1) else { continue };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use super::mix::IdMap;
 use crate::model::{Frame, FrameKind, RawStack, StackId, Stacks};
 use profiler_common::wire::outcome;
 
@@ -25,17 +26,17 @@ const STOPPED: [Option<&str>; outcome::COUNT] = [
 ];
 
 /// Frame indices of each user stack, leaf first, by its kernel-side id.
-pub(super) type UserFrames = HashMap<u64, Rc<[u32]>>;
+pub(super) type UserFrames = IdMap<u64, Rc<[u32]>>;
 
 /// Gives out [`StackId`]s.
 pub(super) struct Interner<'a> {
     symbolized: &'a HashMap<u64, Vec<Frame>>,
     raw: &'a HashMap<u64, RawStack>,
-    frames: HashMap<Place<'a>, u32>,
+    frames: IdMap<Place<'a>, u32>,
     notes: HashMap<&'static str, u32>,
     halves: UserFrames,
-    joined: HashMap<(u64, u64), StackId>,
-    known: HashMap<Rc<[u32]>, StackId>,
+    joined: IdMap<(u64, u64), StackId>,
+    known: IdMap<Rc<[u32]>, StackId>,
     stacks: Stacks,
 }
 
@@ -44,11 +45,11 @@ impl<'a> Interner<'a> {
         Interner {
             symbolized,
             raw,
-            frames: HashMap::new(),
+            frames: IdMap::default(),
             notes: HashMap::new(),
-            halves: HashMap::new(),
-            joined: HashMap::new(),
-            known: HashMap::new(),
+            halves: IdMap::default(),
+            joined: IdMap::default(),
+            known: IdMap::default(),
             stacks: Stacks::default(),
         }
     }

@@ -9,6 +9,7 @@ mod gaps;
 mod idle;
 mod intern;
 mod kernel;
+mod mix;
 mod off_cpu;
 mod on_cpu;
 mod percentile;
@@ -59,7 +60,7 @@ pub fn window(capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Cont
     let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);
     let off_cpu = off_cpu::visits(&capture.off_cpu, &threads, &mut interner);
     visits.extend(off_cpu.visits);
-    visits.sort_by_key(|visit| (visit.thread, visit.stack, visit.state));
+    visits.sort_by_key(|visit| visit.thread);
     let long_waits = waits::longest(&capture.waits);
     let wait_stacks = waits::stacks(&long_waits, &mut interner);
     let (stacks, user_frames) = interner.finish();

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::intern::UserFrames;
+use super::super::mix::IdMap;
 use super::names::{Role, role};
 use crate::model::{Frame, RawStack};
 use profiler_common::wire::outcome;
@@ -18,7 +19,7 @@ pub(in super::super) struct UserPath {
 }
 
 /// By kernel-side id of the user stack.
-pub(in super::super) type Paths = HashMap<u64, UserPath>;
+pub(in super::super) type Paths = IdMap<u64, UserPath>;
 
 /// The paths of all user stacks; `functions` has a number for the function of each frame.
 pub(in super::super) fn paths(
