@@ -20,8 +20,9 @@
 //! libc's leaf functions; what is left are still true callers, so such a stack reads as ending a call
 //! or two earlier and breaks neither the root loop nor the way to the wait.
 //!
-//! **What it gets wrong.** A thread that does next to nothing but wait in one place reads as idle
-//! there, also if the place is a future or a reply that it needs for its work.
+//! **What it gets wrong.** It cannot ask what a wait is for. A loop whose own body waits for a reply,
+//! by a condition variable or by poll and within three calls, looks like a loop that waits for work,
+//! and so does a thread that does next to nothing but wait in one place.
 
 mod names;
 mod path;

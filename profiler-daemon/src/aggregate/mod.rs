@@ -1,6 +1,6 @@
 //! Raw stacks, sums and samples to a finished, symbolized window.
 //!
-//! All time of a thread becomes [`visit::Visit`]s: on-CPU samples scaled to its exact run time,
+//! All time of a thread becomes visits: on-CPU samples scaled to its exact run time,
 //! summed waits, and whatever of either has no place, so that visits add up to the ledger. Samples,
 //! gaps, functions and stack quality are four ways of summing the same visits.
 
