@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::intern::UserFrames;
+use super::super::intern::Halves;
 use super::super::mix::IdMap;
 use super::names::{Role, role};
 use crate::model::{Frame, RawStack};
@@ -25,11 +25,11 @@ pub(in super::super) type Paths = IdMap<u64, UserPath>;
 pub(in super::super) fn paths(
     frames: &[Frame],
     functions: &[u32],
-    user: &UserFrames,
+    halves: &Halves,
     raw: &HashMap<u64, RawStack>,
 ) -> Paths {
     let roles: Vec<Role> = frames.iter().map(role).collect();
-    let user = user.iter().filter_map(|(id, stack)| Some((*id, stack, raw.get(id).filter(|raw| !raw.kernel)?)));
+    let user = halves.iter().filter_map(|(id, stack)| Some((*id, stack, raw.get(id).filter(|raw| !raw.kernel)?)));
     user.map(|(id, stack, raw)| {
         let is_program = |index: &u32| roles[*index as usize] == Role::Program;
         let (wait, calls) = stack.split_at(stack.iter().position(is_program).unwrap_or(stack.len()));
