@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::mix::IdMap;
 use crate::model::{Frame, FrameKind, FunctionTime, Sample, Stacks, State};
 
 /// A number for the function of each frame: the same for all places in one function. Without a
@@ -23,7 +24,7 @@ pub(super) fn identities(frames: &[Frame]) -> Vec<u32> {
 /// it calls itself. A note at the root of a torn stack is no function; a note that is all there is
 /// of a stack stays, so that self times sum to the on-CPU time.
 pub(super) fn table(samples: &[Sample], stacks: &Stacks, functions: &[u32]) -> Vec<FunctionTime> {
-    let mut times: HashMap<u32, Time> = HashMap::new();
+    let mut times: IdMap<u32, Time> = IdMap::default();
     let mut seen = Vec::new();
     for sample in samples.iter().filter(|sample| sample.state == State::OnCpu && sample.on_cpu_ns > 0) {
         seen.clear();

@@ -20,16 +20,16 @@
 //! libc's leaf functions; what is left are still true callers, so such a stack reads as ending a call
 //! or two earlier and breaks neither the root loop nor the way to the wait.
 //!
-//! **What it gets wrong.** A thread that does next to nothing but wait in one place reads as idle
-//! there, also if the place is a future or a reply that it needs for its work.
+//! **What it gets wrong.** It cannot ask what a wait is for. A loop whose own body waits for a reply,
+//! by a condition variable or by poll and within three calls, looks like a loop that waits for work,
+//! and so does a thread that does next to nothing but wait in one place.
 
 mod names;
 mod path;
 
 pub(super) use path::{Paths, paths};
 
-use std::collections::HashMap;
-
+use super::mix::IdMap;
 use super::visit::Visit;
 use crate::model::{State, WaitClass};
 
@@ -128,7 +128,7 @@ fn root_loop<'a>(seen: &[Seen<'a>]) -> &'a [u32] {
     loop {
         let depth = root.len();
         under.retain(|(path, _)| path.len() > depth);
-        let mut callees: HashMap<u32, u128> = HashMap::new();
+        let mut callees: IdMap<u32, u128> = IdMap::default();
         for (path, ns) in &under {
             *callees.entry(path[depth]).or_default() += ns;
         }
@@ -145,14 +145,14 @@ fn root_loop<'a>(seen: &[Seen<'a>]) -> &'a [u32] {
 struct Beyond<'a> {
     root: &'a [u32],
     /// By the way up to the first call beyond the root loop: all time under it, and parked time.
-    under: HashMap<&'a [u32], (u128, u128)>,
+    under: IdMap<&'a [u32], (u128, u128)>,
     /// Time running at the very end of these calls.
-    running: HashMap<&'a [u32], u128>,
+    running: IdMap<&'a [u32], u128>,
 }
 
 impl<'a> Beyond<'a> {
     fn new(seen: &[Seen<'a>], root: &'a [u32]) -> Beyond<'a> {
-        let mut beyond = Beyond { root, under: HashMap::new(), running: HashMap::new() };
+        let mut beyond = Beyond { root, under: IdMap::default(), running: IdMap::default() };
         for seen in seen {
             let Some(path) = seen.path else { continue };
             let Some(first) = path.get(..beyond.on_root(path) + 1) else { continue };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use crate::model::{Frame, FrameKind, RawStack, StackId, Stacks};
-use profiler_common::wire::outcome;
+use super::mix::IdMap;
+use crate::model::{Frame, StackId, Stacks};
 
 /// The stack of time whose place is not known.
 pub(super) const NOT_SEEN: &str = "[stack not seen]";
@@ -16,39 +16,29 @@ const NO_USER_STACK: &str = "[no user stack]";
 /// Above the user frames of a stack whose kernel side was taken but never arrived.
 const KERNEL_NOT_SEEN: &str = "[kernel stack not seen]";
 
-/// How an incomplete user stack ends at its root, by outcome number.
-const STOPPED: [Option<&str>; outcome::COUNT] = [
-    None,
-    Some("[stack cut: too deep]"),
-    Some("[unwinding stopped: read fault]"),
-    Some("[unwinding stopped: no frame pointer]"),
-];
-
-/// Frame indices of each user stack, leaf first, by its kernel-side id.
-pub(super) type UserFrames = HashMap<u64, Rc<[u32]>>;
+/// Frame indices of each half, leaf first, by its kernel-side id.
+pub(super) type Halves = IdMap<u64, Rc<[u32]>>;
 
 /// Gives out [`StackId`]s.
 pub(super) struct Interner<'a> {
     symbolized: &'a HashMap<u64, Vec<Frame>>,
-    raw: &'a HashMap<u64, RawStack>,
-    frames: HashMap<Place<'a>, u32>,
+    frames: IdMap<Place<'a>, u32>,
     notes: HashMap<&'static str, u32>,
-    halves: UserFrames,
-    joined: HashMap<(u64, u64), StackId>,
-    known: HashMap<Rc<[u32]>, StackId>,
+    halves: Halves,
+    joined: IdMap<(u64, u64), StackId>,
+    known: IdMap<Rc<[u32]>, StackId>,
     stacks: Stacks,
 }
 
 impl<'a> Interner<'a> {
-    pub(super) fn new(symbolized: &'a HashMap<u64, Vec<Frame>>, raw: &'a HashMap<u64, RawStack>) -> Interner<'a> {
+    pub(super) fn new(symbolized: &'a HashMap<u64, Vec<Frame>>) -> Interner<'a> {
         Interner {
             symbolized,
-            raw,
-            frames: HashMap::new(),
+            frames: IdMap::default(),
             notes: HashMap::new(),
-            halves: HashMap::new(),
-            joined: HashMap::new(),
-            known: HashMap::new(),
+            halves: IdMap::default(),
+            joined: IdMap::default(),
+            known: IdMap::default(),
             stacks: Stacks::default(),
         }
     }
@@ -83,7 +73,7 @@ impl<'a> Interner<'a> {
     }
 
     /// All stacks, and the frames of each half.
-    pub(super) fn finish(self) -> (Stacks, UserFrames) {
+    pub(super) fn finish(self) -> (Stacks, Halves) {
         (self.stacks, self.halves)
     }
 
@@ -93,14 +83,7 @@ impl<'a> Interner<'a> {
             return Some(half.clone());
         }
         let symbolized: &'a [Frame] = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
-        let mut frames: Vec<u32> = symbolized.iter().map(|frame| self.frame(frame)).collect();
-        let raw = self.raw.get(&id).filter(|raw| !raw.kernel);
-        let stopped = raw.and_then(|raw| STOPPED.get(raw.outcome as usize).copied().flatten());
-        let says_so = symbolized.last().is_some_and(|frame| frame.kind == FrameKind::Note);
-        if let Some(text) = stopped.filter(|_| !says_so) {
-            frames.push(self.note_frame(text));
-        }
-        let half: Rc<[u32]> = frames.into();
+        let half: Rc<[u32]> = symbolized.iter().map(|frame| self.frame(frame)).collect();
         self.halves.insert(id, half.clone());
         Some(half)
     }
@@ -143,13 +126,10 @@ impl Hash for Place<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::FrameKind;
 
     fn native(name: &str, offset: u64) -> Frame {
         Frame { kind: FrameKind::Native, offset: Some(offset), ..Frame::note(name) }
-    }
-
-    fn raw(outcome: u32) -> RawStack {
-        RawStack { outcome, ..RawStack::default() }
     }
 
     /// Frame names of each stack that `ids` (kernel, user) name, leaf first.
@@ -157,17 +137,10 @@ mod tests {
         let symbolized = HashMap::from([
             (1, vec![native("sleep", 10), native("main", 20)]),
             (2, vec![native("sleep", 10), native("main", 20)]),
-            (3, vec![native("leaf", 30)]),
             (4, vec![Frame { kind: FrameKind::Kernel, ..native("schedule", 99) }]),
-            (5, vec![native("leaf", 30), Frame::note("[unwinding stopped: somewhere]")]),
             (6, vec![]),
         ]);
-        let raw = HashMap::from([
-            (1, raw(outcome::COMPLETE)),
-            (3, raw(outcome::NO_FRAME_POINTER)),
-            (5, raw(outcome::READ_FAULT)),
-        ]);
-        let mut interner = Interner::new(&symbolized, &raw);
+        let mut interner = Interner::new(&symbolized);
         let ids: Vec<StackId> = ids.iter().map(|(kernel, user)| interner.stack(*kernel, *user)).collect();
         let (stacks, _) = interner.finish();
         let drawn: Vec<String> =
@@ -196,18 +169,9 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_stack_ends_in_the_reason_once() {
-        check(
-            &[(0, 3), (0, 5)],
-            &["leaf < [unwinding stopped: no frame pointer]", "leaf < [unwinding stopped: somewhere]"],
-        );
-    }
-
-    #[test]
     fn equal_stacks_are_one() {
         let symbolized = HashMap::from([(1, vec![native("main", 20)]), (2, vec![native("main", 20)])]);
-        let raw = HashMap::new();
-        let mut interner = Interner::new(&symbolized, &raw);
+        let mut interner = Interner::new(&symbolized);
         assert_eq!(interner.stack(0, 1), interner.stack(0, 2));
         assert_eq!(interner.note(NOT_SEEN), interner.stack(0, 0));
         let (stacks, _) = interner.finish();
@@ -218,8 +182,7 @@ mod tests {
     fn functions_inlined_at_one_address_stay_apart() {
         let inlined = Frame { inlined: true, ..native("get", 20) };
         let symbolized = HashMap::from([(1, vec![inlined, native("main", 20)])]);
-        let raw = HashMap::new();
-        let mut interner = Interner::new(&symbolized, &raw);
+        let mut interner = Interner::new(&symbolized);
         let id = interner.stack(0, 1);
         let names: Vec<String> = interner.finish().0.get(id).map(Frame::name).collect();
         assert_eq!(names, ["get", "main"]);

@@ -1,6 +1,6 @@
 //! Raw stacks, sums and samples to a finished, symbolized window.
 //!
-//! All time of a thread becomes [`visit::Visit`]s: on-CPU samples scaled to its exact run time,
+//! All time of a thread becomes visits: on-CPU samples scaled to its exact run time,
 //! summed waits, and whatever of either has no place, so that visits add up to the ledger. Samples,
 //! gaps, functions and stack quality are four ways of summing the same visits.
 
@@ -9,6 +9,7 @@ mod gaps;
 mod idle;
 mod intern;
 mod kernel;
+mod mix;
 mod off_cpu;
 mod on_cpu;
 mod percentile;
@@ -45,7 +46,8 @@ pub struct Context {
 }
 
 /// Makes the window of a capture. `frames` has the symbolized frames of each stack by its kernel-side
-/// id, leaf first; a stack that is missing there shows as a note frame and keeps its time.
+/// id, leaf first, with a note at the root of those whose walk stopped early. A stack that is missing
+/// there shows as a note frame and keeps its time.
 ///
 /// Adds to the losses: `off_cpu_over_ledger_ns`, by how much the entries of a class exceed their
 /// thread's exact total (they are kept, and the samples then exceed the ledger by as much);
@@ -54,18 +56,18 @@ pub struct Context {
 pub fn window(capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Context) -> Window {
     let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start } = context;
     let mut threads = Threads::new(&capture.threads);
-    let mut interner = Interner::new(frames, &capture.stacks);
+    let mut interner = Interner::new(frames);
 
     let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);
     let off_cpu = off_cpu::visits(&capture.off_cpu, &threads, &mut interner);
     visits.extend(off_cpu.visits);
-    visits.sort_by_key(|visit| (visit.thread, visit.stack, visit.state));
+    visits.sort_by_key(|visit| visit.thread);
     let long_waits = waits::longest(&capture.waits);
     let wait_stacks = waits::stacks(&long_waits, &mut interner);
-    let (stacks, user_frames) = interner.finish();
+    let (stacks, halves) = interner.finish();
 
     let functions = functions::identities(&stacks.frames);
-    idle::mark(&mut visits, &idle::paths(&stacks.frames, &functions, &user_frames, &capture.stacks));
+    idle::mark(&mut visits, &idle::paths(&stacks.frames, &functions, &halves, &capture.stacks));
     threads.set_idle(&visits);
 
     let waits = waits::waits(&long_waits, &wait_stacks, &visits, &threads, (start, capture.start));

@@ -33,9 +33,10 @@ pub(super) fn visits<'a>(
     let mut sums = vec![Sums::default(); threads.list().len()];
     let mut found = OffCpu { visits: Vec::with_capacity(entries.len()), without_thread: 0, over_ledger_ns: 0 };
     // Sorted, so that ids do not depend on the hash order and two runs give the same window.
-    let mut sorted: Vec<_> = entries.iter().collect();
-    sorted.sort_unstable_by_key(|(key, _)| **key);
-    for (key, value) in sorted {
+    // Keys are copied: comparing them through references would miss the cache at every step.
+    let mut sorted: Vec<(OffCpuKey, _)> = entries.iter().map(|(key, entry)| (*key, (key, entry))).collect();
+    sorted.sort_unstable_by_key(|(key, _)| *key);
+    for (_, (key, value)) in sorted {
         let Some(thread) = threads.find(key.pid, key.tid) else {
             found.without_thread += value.count;
             continue;

@@ -1,8 +1,7 @@
 //! On-CPU samples to visits that add up to each thread's exact run time.
 
-use std::collections::HashMap;
-
 use super::intern::{Interner, NOT_SAMPLED};
+use super::mix::IdMap;
 use super::scale::shares;
 use super::threads::Threads;
 use super::visit::Visit;
@@ -18,7 +17,7 @@ pub(super) fn visits(
     threads: &Threads,
     interner: &mut Interner<'_>,
 ) -> (Vec<Visit<'static>>, u64) {
-    let mut counts: HashMap<(u32, u64, u64), u64> = HashMap::new();
+    let mut counts: IdMap<(u32, u64, u64), u64> = IdMap::default();
     let mut without_thread = 0;
     for sample in samples {
         match threads.find(sample.pid, sample.tid) {

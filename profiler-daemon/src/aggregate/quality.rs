@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::mix::IdMap;
 use super::visit::Visit;
 use crate::model::{RawStack, StackQuality, State};
 
@@ -14,11 +15,12 @@ pub(super) struct Quality {
 /// Samples and time by how the walk of the user stack ended. The user stack is what counts: it is
 /// the one that can be torn.
 pub(super) fn of(visits: &[Visit<'_>], raw: &HashMap<u64, RawStack>) -> Quality {
+    let outcomes: IdMap<u64, usize> = raw.iter().map(|(id, stack)| (*id, stack.outcome as usize)).collect();
     let mut quality = Quality::default();
     for visit in visits {
         let side = if visit.state == State::OnCpu { &mut quality.on_cpu } else { &mut quality.off_cpu };
-        let outcome = raw.get(&visit.user_stack).map(|stack| stack.outcome as usize);
-        let slot = outcome.and_then(|outcome| side.outcomes.get_mut(outcome)).unwrap_or(&mut side.missing);
+        let outcome = outcomes.get(&visit.user_stack);
+        let slot = outcome.and_then(|outcome| side.outcomes.get_mut(*outcome)).unwrap_or(&mut side.missing);
         slot.0 += visit.count;
         slot.1 += visit.ns();
     }

@@ -1,7 +1,8 @@
 //! The window's threads and processes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use super::mix::IdMap;
 use super::visit::Visit;
 use crate::model::{Process, Thread, ThreadTime, Waker};
 
@@ -12,7 +13,7 @@ use crate::model::{Process, Thread, ThreadTime, Waker};
 #[derive(Debug, Default)]
 pub(super) struct Threads {
     list: Vec<Thread>,
-    index: HashMap<(u32, u32), u32>,
+    index: IdMap<(u32, u32), u32>,
 }
 
 impl Threads {

@@ -1,12 +1,12 @@
 //! Single long waits.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::intern::Interner;
 use super::threads::Threads;
 use super::visit::Visit;
 use crate::model::{MonoNs, StackId, UnixNs, Wait, WaitClass, Waker};
-use profiler_common::wire::{self, waker_flag};
+use profiler_common::wire::{self, OffCpuKey, waker_flag};
 
 /// Most waits that a window lists.
 pub(super) const LISTED: usize = 1_000;
@@ -32,8 +32,12 @@ pub(super) fn waits(
     threads: &Threads,
     clock: (UnixNs, MonoNs),
 ) -> Vec<Wait> {
-    let idle: HashSet<_> =
-        visits.iter().filter(|visit| visit.idle).filter_map(|visit| visit.waits).map(|it| it.0).collect();
+    let mut idle: HashMap<&OffCpuKey, bool> = waits.iter().map(|wait| (&wait.key, false)).collect();
+    for (key, _) in visits.iter().filter(|visit| visit.idle).filter_map(|visit| visit.waits) {
+        if let Some(idle) = idle.get_mut(key) {
+            *idle = true;
+        }
+    }
     let (UnixNs(unix), MonoNs(mono)) = clock;
     let named = waits.iter().zip(stacks).map(|(wait, stack)| Wait {
         pid: wait.key.pid,
@@ -42,7 +46,7 @@ pub(super) fn waits(
         duration_ns: duration_ns(wait),
         run_queue_ns: wait.header.at_ns.saturating_sub(wait.wake_ns.max(wait.start_ns)),
         class: WaitClass::from_number(wait.key.class),
-        idle: idle.contains(&wait.key),
+        idle: idle.get(&wait.key).copied().unwrap_or(false),
         stack: *stack,
         waker: (wait.waker_flags & waker_flag::SEEN != 0).then(|| Waker {
             interrupt: wait.waker_flags & waker_flag::INTERRUPT != 0,

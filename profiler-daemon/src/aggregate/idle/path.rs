@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::intern::UserFrames;
+use super::super::intern::Halves;
+use super::super::mix::IdMap;
 use super::names::{Role, role};
 use crate::model::{Frame, RawStack};
 use profiler_common::wire::outcome;
@@ -18,17 +19,17 @@ pub(in super::super) struct UserPath {
 }
 
 /// By kernel-side id of the user stack.
-pub(in super::super) type Paths = HashMap<u64, UserPath>;
+pub(in super::super) type Paths = IdMap<u64, UserPath>;
 
 /// The paths of all user stacks; `functions` has a number for the function of each frame.
 pub(in super::super) fn paths(
     frames: &[Frame],
     functions: &[u32],
-    user: &UserFrames,
+    halves: &Halves,
     raw: &HashMap<u64, RawStack>,
 ) -> Paths {
     let roles: Vec<Role> = frames.iter().map(role).collect();
-    let user = user.iter().filter_map(|(id, stack)| Some((*id, stack, raw.get(id).filter(|raw| !raw.kernel)?)));
+    let user = halves.iter().filter_map(|(id, stack)| Some((*id, stack, raw.get(id).filter(|raw| !raw.kernel)?)));
     user.map(|(id, stack, raw)| {
         let is_program = |index: &u32| roles[*index as usize] == Role::Program;
         let (wait, calls) = stack.split_at(stack.iter().position(is_program).unwrap_or(stack.len()));

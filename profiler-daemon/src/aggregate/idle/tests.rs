@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use super::*;
 
 /// One place a line: the program's calls root first, what the thread did there, and for how long.
