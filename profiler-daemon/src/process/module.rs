@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::elf;
@@ -76,6 +76,14 @@ impl Module {
             Image::Elf { file, identity } => file.metadata().is_ok_and(|metadata| Identity::of(&metadata) == *identity),
             _ => true,
         }
+    }
+
+    /// The module of a file that is not known from a process.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open(path: &Path) -> io::Result<Module> {
+        Module::new(path.to_string_lossy().into(), open_file(path)?)
     }
 
     /// A module of an open file, classified by its first bytes.
@@ -192,7 +200,7 @@ fn open_by_path(pid: u32, entry: &Entry<'_>) -> io::Result<File> {
     open_file(&PathBuf::from(format!("/proc/self/fd/{}", looked.as_raw_fd())))
 }
 
-fn open_file(path: &PathBuf) -> io::Result<File> {
+fn open_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
