@@ -69,7 +69,7 @@ fn plan(args: &RecordArgs, target: &Target) -> Result<(Plan, Vec<u32>), CliError
     match target {
         Target::Pids { pids, tree } => {
             for pid in pids {
-                if !process::proc::exists(*pid) {
+                if !process::exists(*pid) {
                     return Err(CliError::message(format!("no process {pid}"))
                         .remedy("pgrep -a NAME to find it; a pid inside a container is not its pid here"));
                 }
@@ -77,7 +77,7 @@ fn plan(args: &RecordArgs, target: &Target) -> Result<(Plan, Vec<u32>), CliError
             plan.target = pids.iter().map(|pid| named(*pid)).collect::<Vec<_>>().join(", ");
             plan.filter.pids.clone_from(pids);
             if *tree {
-                plan.filter.pids.extend(pids.iter().flat_map(|pid| process::proc::children(*pid)));
+                plan.filter.pids.extend(pids.iter().flat_map(|pid| process::children(*pid)));
             }
             watched.clone_from(pids);
         }
@@ -102,7 +102,7 @@ fn plan(args: &RecordArgs, target: &Target) -> Result<(Plan, Vec<u32>), CliError
 }
 
 fn named(pid: u32) -> String {
-    match process::proc::comm(pid) {
+    match process::comm(pid) {
         Some(comm) => format!("{comm} (pid {pid})"),
         None => format!("pid {pid}"),
     }
@@ -167,14 +167,14 @@ async fn end_of(pids: &[u32]) {
     if pids.is_empty() {
         std::future::pending::<()>().await;
     }
-    while pids.iter().any(|pid| process::proc::exists(*pid)) {
+    while pids.iter().any(|pid| process::exists(*pid)) {
         tokio::time::sleep(POLL).await;
     }
 }
 
 /// A capture that was cut short by its target's end says so: there is a report, so it is no error.
 fn note_early_end(args: &RecordArgs, watched: &[u32], window: &Window) {
-    let gone = !watched.is_empty() && watched.iter().all(|pid| !process::proc::exists(*pid));
+    let gone = !watched.is_empty() && watched.iter().all(|pid| !process::exists(*pid));
     if args.duration.is_some() && gone {
         let seconds = window.duration_ns as f64 / 1e9;
         let (subject, object) = if watched.len() == 1 { ("the process", "it") } else { ("all processes", "them") };

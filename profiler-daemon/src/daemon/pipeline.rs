@@ -60,7 +60,7 @@ pub enum PipelineError {
     Kernel(#[from] KernelError),
     /// A cgroup could not be resolved.
     #[error("cannot profile the cgroup")]
-    Cgroup(#[from] process::cgroup::CgroupError),
+    Cgroup(#[from] process::CgroupError),
     /// The event loop failed.
     #[error("cannot wait for events")]
     Io(#[from] io::Error),
@@ -146,8 +146,8 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let ring = self.kernel.ring_fd().try_clone_to_owned()?;
         // SAFETY: an owned descriptor names the same open file until it is dropped.
-        let ring =
-            unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }.map_err(|error| error.into_parts().1)?;
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
+            .map_err(|error| error.into_parts().1)?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut round = 0;
@@ -296,10 +296,10 @@ impl Pipeline {
     }
 }
 
-fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::cgroup::CgroupError> {
+fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
     let mut ids = BTreeSet::new();
     for path in paths {
-        ids.extend(process::cgroup::cgroup_ids(path)?);
+        ids.extend(process::cgroup_ids(path)?);
     }
     Ok(ids.into_iter().collect())
 }

@@ -1,1 +1,220 @@
 //! What /proc says: mappings, names, cgroups.
+
+mod address;
+mod cgroup;
+mod elf;
+mod maps;
+mod module;
+mod proc;
+mod space;
+mod vdso;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+
+pub use address::{FileOffset, ProcessAddress};
+pub use cgroup::{CgroupError, cgroup_ids};
+pub use elf::Layout;
+pub use module::{Identity, Image, Module};
+pub use proc::{children, comm, exists, threads};
+
+use crate::model::text;
+use module::Modules;
+use space::{Backing, Mapping, Space};
+
+/// Most bytes read of one maps file.
+const MOST_MAPS_BYTES: u64 = 64 << 20;
+/// Most programs (processes, counted again at each exec) whose mappings are kept.
+const MOST_SPACES: usize = 32_768;
+
+/// The mappings of every process that was seen, by process and number of execs. They stay known
+/// after the process has ended.
+#[derive(Debug)]
+pub struct Processes {
+    modules: Modules,
+    histories: HashMap<u32, History>,
+    spaces: usize,
+    maps_unreadable: u64,
+    maps_read_late: u64,
+    over_limit: u64,
+}
+
+/// All programs that one process ran while it was watched.
+#[derive(Debug, Default)]
+struct History {
+    /// The newest generation that was asked for: the only one that /proc can still tell about.
+    newest: u32,
+    spaces: HashMap<u32, Arc<Space>>,
+    /// What it had of its parent, until its first exec of its own.
+    at_birth: Option<(u32, Arc<Space>)>,
+}
+
+/// Where an address of a process leads.
+#[derive(Clone, Debug)]
+pub enum Location {
+    /// Into a file, or the vDSO.
+    Module {
+        /// The file.
+        module: Arc<Module>,
+        /// Position in it.
+        file_offset: FileOffset,
+    },
+    /// Into executable memory without a file.
+    Anonymous {
+        /// Its name, such as `[heap]`, if the kernel gives it one.
+        name: Option<Arc<str>>,
+    },
+    /// Nothing executable was ever seen there.
+    Unmapped,
+    /// The process ended, or called exec again, before its mappings could be read.
+    ProcessGone,
+}
+
+impl Processes {
+    /// Knows nothing yet. Raises this process' soft limit of open files: one descriptor is kept
+    /// for each distinct executable and library seen, up to 4,096.
+    pub fn new() -> Processes {
+        Processes {
+            modules: Modules::new(),
+            histories: HashMap::new(),
+            spaces: 0,
+            maps_unreadable: 0,
+            maps_read_late: 0,
+            over_limit: 0,
+        }
+    }
+
+    /// Reads a process' mappings if they are not known for this generation: to be called as soon as
+    /// a process is seen and after each exec. Returns whether they are known now.
+    pub fn observe(&mut self, pid: u32, generation: u32) -> bool {
+        self.space(pid, generation).is_some() || self.refresh(pid, generation)
+    }
+
+    /// Reads a process' mappings again, for what was loaded since. Mappings that are gone stay
+    /// known; where old and new overlap, the new ones count. Returns whether that worked: it does
+    /// not for a process that ended or for a generation that is no longer the newest.
+    pub fn refresh(&mut self, pid: u32, generation: u32) -> bool {
+        let history = self.histories.entry(pid).or_default();
+        if generation < history.newest {
+            return false;
+        }
+        history.newest = generation;
+        let Some(space) = self.read(pid) else {
+            self.maps_unreadable += 1;
+            return false;
+        };
+        let history = self.histories.entry(pid).or_default();
+        // An older generation with the very same mappings was read after this exec already.
+        let before = history.spaces.len();
+        history.spaces.retain(|older, known| *older >= generation || !known.is_same_program(&space));
+        let late = before - history.spaces.len();
+        self.maps_read_late += late as u64;
+        self.spaces -= late;
+        match history.spaces.get_mut(&generation) {
+            Some(known) => Arc::make_mut(known).update(space),
+            None if self.spaces >= MOST_SPACES => {
+                self.over_limit += 1;
+                return false;
+            }
+            None => {
+                self.spaces += 1;
+                history.spaces.insert(generation, Arc::new(space));
+            }
+        }
+        true
+    }
+
+    /// A process was born. If its mappings cannot be read any more, those that its parent has now
+    /// count for it, under `generation`, its number of execs at birth. Returns whether any are known.
+    pub fn forked(&mut self, parent: u32, child: u32, generation: u32) -> bool {
+        if let Some(history) = self.histories.get(&parent)
+            && let Some(space) = history.space(history.newest).cloned()
+        {
+            self.histories.entry(child).or_default().at_birth = Some((generation, space));
+        }
+        self.refresh(child, generation) || self.space(child, generation).is_some()
+    }
+
+    /// What lies at an address of a process that had called exec `generation` times.
+    pub fn locate(&self, pid: u32, generation: u32, address: ProcessAddress) -> Location {
+        let Some(space) = self.space(pid, generation) else { return Location::ProcessGone };
+        match space.at(address) {
+            None => Location::Unmapped,
+            Some(mapping) => match &mapping.backing {
+                Backing::File(module) => {
+                    Location::Module { module: module.clone(), file_offset: mapping.file_offset(address) }
+                }
+                Backing::Anonymous(name) => Location::Anonymous { name: name.clone() },
+            },
+        }
+    }
+
+    /// The file in which the process' JIT compiler names its code, `/tmp/perf-PID.map`, if it runs
+    /// code from anonymous memory and had such a file when its mappings were read.
+    pub fn perf_map(&self, pid: u32, generation: u32) -> Option<&Arc<File>> {
+        self.space(pid, generation)?.perf_map.as_ref()
+    }
+
+    /// What could not be had, by cause; a cause that did not happen is there with 0.
+    pub fn failures(&self) -> [(&'static str, u64); 5] {
+        [
+            ("process_maps_unreadable", self.maps_unreadable),
+            ("process_maps_read_after_exec", self.maps_read_late),
+            ("process_limit_reached", self.over_limit),
+            ("module_not_opened", self.modules.not_opened),
+            ("module_limit_reached", self.modules.over_limit),
+        ]
+    }
+
+    fn space(&self, pid: u32, generation: u32) -> Option<&Arc<Space>> {
+        self.histories.get(&pid)?.space(generation)
+    }
+
+    /// What /proc says now; `None` if the process is gone or has no memory of its own.
+    fn read(&mut self, pid: u32) -> Option<Space> {
+        let mut maps = Vec::new();
+        File::open(format!("/proc/{pid}/maps")).ok()?.take(MOST_MAPS_BYTES).read_to_end(&mut maps).ok()?;
+        let mut vdso = None;
+        let mut mappings = Vec::new();
+        for entry in maps::executable(&maps) {
+            let backing = if entry.has_file() {
+                Backing::File(self.modules.of_mapping(pid, &entry))
+            } else {
+                // Below 4 GiB it is a 32-bit process' vDSO, which is another one than ours.
+                let own = if entry.is_vdso() && entry.start >> 32 != 0 { self.modules.vdso() } else { None };
+                if entry.is_vdso() {
+                    vdso = Some(entry.start);
+                }
+                let name = Some(&entry.path).filter(|path| !path.is_empty());
+                own.map_or_else(|| Backing::Anonymous(name.map(|name| text::from_bytes(name).into())), Backing::File)
+            };
+            mappings.push(Mapping { start: entry.start, end: entry.end, file_offset: entry.file_offset, backing });
+        }
+        if mappings.is_empty() {
+            return None;
+        }
+        let mut space = Space::new(mappings, vdso);
+        if space.has_generated_code() {
+            space.perf_map = proc::perf_map(pid).map(Arc::new);
+        }
+        Some(space)
+    }
+}
+
+impl Default for Processes {
+    fn default() -> Processes {
+        Processes::new()
+    }
+}
+
+impl History {
+    fn space(&self, generation: u32) -> Option<&Arc<Space>> {
+        let at_birth = self.at_birth.as_ref().filter(|(birth, _)| *birth == generation).map(|(_, space)| space);
+        self.spaces.get(&generation).or(at_birth)
+    }
+}
+
+#[cfg(test)]
+mod tests;

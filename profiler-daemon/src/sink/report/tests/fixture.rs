@@ -122,7 +122,12 @@ impl Builder {
         let threads = wait.tids.len() as u64;
         let total_ns = (blocked_ns + run_queue_ns) * threads;
         let mean_ns = total_ns / wait.count;
-        let waker = |comm: &str, tid: u32| Waker { pid: if tid == 0 { 0 } else { pid }, tid, comm: Some(comm.into()), interrupt: tid == 0 };
+        let waker = |comm: &str, tid: u32| Waker {
+            pid: if tid == 0 { 0 } else { pid },
+            tid,
+            comm: Some(comm.into()),
+            interrupt: tid == 0,
+        };
         self.window.gaps.push(Gap {
             pid,
             class: wait.class,

@@ -1,0 +1,173 @@
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use super::module::{Identity, Image, Module};
+use super::{FileOffset, ProcessAddress};
+
+/// Most mappings kept of one process; the kernel's own default limit is 65,530.
+const MOST_MAPPINGS: usize = 65_536;
+
+/// What lies behind a mapping.
+#[derive(Clone, Debug)]
+pub(super) enum Backing {
+    File(Arc<Module>),
+    /// No file; the name such as `[heap]`, if it has one.
+    Anonymous(Option<Arc<str>>),
+}
+
+/// An executable range `[start, end)`.
+#[derive(Clone, Debug)]
+pub(super) struct Mapping {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    /// Position of `start` in the file.
+    pub(super) file_offset: u64,
+    pub(super) backing: Backing,
+}
+
+impl Mapping {
+    pub(super) fn file_offset(&self, address: ProcessAddress) -> FileOffset {
+        FileOffset(self.file_offset.wrapping_add(address.0 - self.start))
+    }
+
+    /// The part of it in `[start, end)`, which lies inside.
+    fn part(&self, start: u64, end: u64) -> Mapping {
+        let file_offset = self.file_offset.wrapping_add(start - self.start);
+        Mapping { start, end, file_offset, backing: self.backing.clone() }
+    }
+}
+
+/// The executable mappings of one program in one process: those of now, and earlier ones for
+/// addresses that are no longer mapped.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Space {
+    /// By start, without overlaps.
+    mappings: BTreeMap<u64, Mapping>,
+    /// Start of the vDSO, which every exec places anew.
+    vdso: Option<u64>,
+    /// Names of code that a JIT compiler wrote.
+    pub(super) perf_map: Option<Arc<File>>,
+}
+
+impl Space {
+    pub(super) fn new(mappings: Vec<Mapping>, vdso: Option<u64>) -> Space {
+        let mappings = mappings.into_iter().take(MOST_MAPPINGS).map(|mapping| (mapping.start, mapping)).collect();
+        Space { mappings, vdso, perf_map: None }
+    }
+
+    pub(super) fn at(&self, address: ProcessAddress) -> Option<&Mapping> {
+        let (_, mapping) = self.mappings.range(..=address.0).next_back()?;
+        (address.0 < mapping.end).then_some(mapping)
+    }
+
+    /// Takes a later reading of the same program: where both know an address, `newer` is right.
+    pub(super) fn update(&mut self, newer: Space) {
+        for mapping in newer.mappings.values() {
+            self.insert(mapping.clone());
+        }
+        if self.mappings.len() > MOST_MAPPINGS {
+            self.mappings = newer.mappings;
+        }
+        self.vdso = newer.vdso.or(self.vdso);
+        self.perf_map = newer.perf_map.or(self.perf_map.take());
+    }
+
+    /// Whether both are readings of one program: the vDSO and the lowest mapping are where they
+    /// were. Two execs agree in that only if addresses are not randomized.
+    pub(super) fn is_same_program(&self, other: &Space) -> bool {
+        let lowest = |space: &Space| {
+            let mapping = space.mappings.values().next()?;
+            Some((mapping.start, identity(mapping)))
+        };
+        self.vdso.is_some() && self.vdso == other.vdso && lowest(self) == lowest(other)
+    }
+
+    /// Whether code runs from memory that no ELF file describes.
+    pub(super) fn has_generated_code(&self) -> bool {
+        self.mappings.values().any(|mapping| match &mapping.backing {
+            Backing::File(module) => matches!(module.image, Image::NotElf),
+            Backing::Anonymous(name) => name.as_deref().is_none_or(|name| name.starts_with("[anon")),
+        })
+    }
+
+    fn insert(&mut self, new: Mapping) {
+        let mut overlapped = Vec::new();
+        for (start, old) in self.mappings.range(..new.end).rev() {
+            if old.end <= new.start {
+                break;
+            }
+            overlapped.push(*start);
+        }
+        for start in overlapped {
+            let Some(old) = self.mappings.remove(&start) else { continue };
+            if old.start < new.start {
+                self.mappings.insert(old.start, old.part(old.start, new.start));
+            }
+            if old.end > new.end {
+                self.mappings.insert(new.end, old.part(new.end, old.end));
+            }
+        }
+        self.mappings.insert(new.start, new);
+    }
+}
+
+fn identity(mapping: &Mapping) -> Option<Identity> {
+    match &mapping.backing {
+        Backing::File(module) => match &module.image {
+            Image::Elf { identity, .. } => Some(*identity),
+            _ => None,
+        },
+        Backing::Anonymous(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn space(mappings: &[(u64, u64, u64, &str)]) -> Space {
+        let mapping = |(start, end, file_offset, name): &(u64, u64, u64, &str)| Mapping {
+            start: *start,
+            end: *end,
+            file_offset: *file_offset,
+            backing: Backing::Anonymous(Some(Arc::from(*name))),
+        };
+        Space::new(mappings.iter().map(mapping).collect(), None)
+    }
+
+    fn name(space: &Space, address: u64) -> String {
+        match space.at(ProcessAddress(address)) {
+            None => "-".to_owned(),
+            Some(mapping) => match &mapping.backing {
+                Backing::Anonymous(Some(name)) => format!("{name}+{}", mapping.file_offset(ProcessAddress(address)).0),
+                _ => "?".to_owned(),
+            },
+        }
+    }
+
+    #[test]
+    fn a_range_is_half_open() {
+        let space = space(&[(10, 20, 100, "a"), (20, 30, 0, "b")]);
+        let seen: Vec<_> = [9, 10, 19, 20, 29, 30, u64::MAX].map(|address| name(&space, address)).into();
+        assert_eq!(seen, ["-", "a+100", "a+109", "b+0", "b+9", "-", "-"]);
+    }
+
+    #[test]
+    fn newer_mappings_win_and_older_ones_stay_where_nothing_is() {
+        for (newer, expected) in [
+            // addresses 10, 14, 19, 25
+            (&[][..], ["a+0", "a+4", "a+9", "b+5"]),
+            (&[(10, 20, 0, "n")][..], ["n+0", "n+4", "n+9", "b+5"]),
+            (&[(12, 16, 0, "n")], ["a+0", "n+2", "a+9", "b+5"]),
+            (&[(5, 12, 0, "n")], ["n+5", "a+4", "a+9", "b+5"]),
+            (&[(18, 22, 0, "n")], ["a+0", "a+4", "n+1", "b+5"]),
+            (&[(0, 100, 0, "n")], ["n+10", "n+14", "n+19", "n+25"]),
+            (&[(14, 15, 0, "n"), (25, 26, 0, "m")], ["a+0", "n+0", "a+9", "m+0"]),
+        ] {
+            let mut merged = space(&[(10, 20, 0, "a"), (20, 30, 0, "b")]);
+            merged.update(space(newer));
+            assert_eq!([10, 14, 19, 25].map(|address| name(&merged, address)), expected, "{newer:?}");
+        }
+    }
+}
