@@ -1,9 +1,15 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use super::FileOffset;
+
 /// Program and section headers, and a segment of notes, are read up to this many bytes.
 const MOST_BYTES: u64 = 4 << 20;
+const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+const SHT_SYMTAB: u32 = 2;
+const SHT_STRTAB: u32 = 3;
+const SHT_DYNSYM: u32 = 11;
 const NT_GNU_BUILD_ID: u32 = 3;
 const SHF_EXECINSTR: u64 = 4;
 const SHF_COMPRESSED: u64 = 0x800;
@@ -31,32 +37,69 @@ pub(super) fn build_id(file: &File) -> Option<String> {
     None
 }
 
-/// What a symbolizer has to know of a file before it trusts it.
+/// Where the parts of an ELF file are: what a symbolizer has to know before it trusts the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sections {
+pub struct Layout {
+    /// Loaded segments: file offset, bytes in the file, ELF address.
+    segments: Vec<(u64, u64, u64)>,
     /// ELF address ranges of the sections that hold code, half-open.
     code: Vec<(u64, u64)>,
-    /// Bytes that all compressed sections claim to inflate to.
-    pub inflated_bytes: u64,
+    /// Bytes of all symbol and string tables, uncompressed.
+    pub symbol_bytes: u64,
+    /// Bytes of all debug information, uncompressed.
+    pub debug_bytes: u64,
+    /// Whether it names another file that has, or completes, its debug information.
+    pub names_debug_file: bool,
 }
 
-impl Sections {
-    /// Reads the section headers; a file without any, or no 64-bit ELF file, has no sections.
-    pub fn read(file: &File) -> Sections {
-        let mut sections = Sections::default();
-        let table = Header::read(file).and_then(|header| header.table(file, 40, 58, 60));
-        for section in table.iter().flat_map(|table| table.entries(64)) {
-            let field = |at| u64_at(section, at).unwrap_or_default();
-            let (flags, address, offset, size) = (field(8), field(16), field(24), field(32));
-            if flags & SHF_EXECINSTR != 0 {
-                sections.code.push((address, address.saturating_add(size)));
-            }
-            if flags & SHF_COMPRESSED != 0 {
-                let inflated = read(file, offset, 24).and_then(|header| u64_at(&header, 8)).unwrap_or_default();
-                sections.inflated_bytes = sections.inflated_bytes.saturating_add(inflated);
+impl Layout {
+    /// Reads the headers. A file that is no 64-bit ELF file, or a broken one, has no parts.
+    pub fn read(file: &File) -> Layout {
+        let mut layout = Layout::default();
+        let Some(header) = Header::read(file) else { return layout };
+        let segments = header.table(file, 32, 54, 56);
+        for segment in segments.iter().flat_map(|table| table.entries(56)) {
+            let field = |at| u64_at(segment, at).unwrap_or_default();
+            if u32_at(segment, 0) == Some(PT_LOAD) {
+                layout.segments.push((field(8), field(32), field(16)));
             }
         }
-        sections
+        let Some(sections) = header.table(file, 40, 58, 60) else { return layout };
+        let names = u16_at(&header.0, 62)
+            .and_then(|index| sections.entries(64).nth(index.into()))
+            .and_then(|section| read(file, u64_at(section, 24)?, u64_at(section, 32)?))
+            .unwrap_or_default();
+        for section in sections.entries(64) {
+            layout.add(file, section, name_at(&names, u32_at(section, 0).unwrap_or_default()));
+        }
+        layout
+    }
+
+    fn add(&mut self, file: &File, section: &[u8], name: &[u8]) {
+        let field = |at| u64_at(section, at).unwrap_or_default();
+        let (kind, flags, address, offset, size) =
+            (u32_at(section, 4).unwrap_or_default(), field(8), field(16), field(24), field(32));
+        let bytes = if flags & SHF_COMPRESSED == 0 {
+            size
+        } else {
+            read(file, offset, 24).and_then(|header| u64_at(&header, 8)).unwrap_or_default()
+        };
+        if flags & SHF_EXECINSTR != 0 {
+            self.code.push((address, address.saturating_add(size)));
+        }
+        if matches!(kind, SHT_SYMTAB | SHT_STRTAB | SHT_DYNSYM) {
+            self.symbol_bytes = self.symbol_bytes.saturating_add(bytes);
+        } else if name.starts_with(b".debug") {
+            self.debug_bytes = self.debug_bytes.saturating_add(bytes);
+        }
+        self.names_debug_file |= matches!(name, b".gnu_debuglink" | b".gnu_debugaltlink" | b".debug_sup");
+    }
+
+    /// The ELF address of the code at a file offset.
+    pub fn elf_address(&self, offset: FileOffset) -> Option<u64> {
+        let inside = |(start, bytes, _): &&(u64, u64, u64)| offset.0 >= *start && offset.0 - start < *bytes;
+        let (start, _, address) = self.segments.iter().find(inside)?;
+        address.checked_add(offset.0 - start)
     }
 
     /// Whether one section of code holds both ELF addresses.
@@ -120,6 +163,11 @@ fn build_id_in(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     }
 }
 
+fn name_at(names: &[u8], at: u32) -> &[u8] {
+    let name = names.get(at as usize..).unwrap_or_default();
+    name.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
@@ -165,9 +213,14 @@ mod tests {
     fn our_own_file_is_elf_with_code() {
         let file = File::open("/proc/self/exe").unwrap();
         assert!(is_elf(&file));
-        let sections = Sections::read(&file);
-        let (start, end) = sections.code[0];
-        assert!(sections.hold_both(start, end - 1) && !sections.hold_both(start, end));
+        let layout = Layout::read(&file);
+        let (start, end) = layout.code[0];
+        assert!(layout.hold_both(start, end - 1) && !layout.hold_both(start, end));
+        assert!(layout.symbol_bytes > 0 && layout.debug_bytes > 0 && !layout.names_debug_file);
+        let (offset, bytes, address) = layout.segments[1];
+        assert_eq!(layout.elf_address(FileOffset(offset + 7)), Some(address + 7));
+        assert_eq!(layout.elf_address(FileOffset(u64::MAX)), None);
+        assert_ne!(layout.elf_address(FileOffset(offset + bytes)), Some(address + bytes));
     }
 
     #[test]
@@ -179,7 +232,7 @@ mod tests {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&whole).unwrap();
             assert_eq!(build_id(&file), None);
-            assert_eq!(Sections::read(&file), Sections::default());
+            assert_eq!(Layout::read(&file), Layout::default());
         }
         assert!(!is_elf(&tempfile::tempfile().unwrap()));
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use address::{FileOffset, ProcessAddress};
 pub use cgroup::{CgroupError, cgroup_ids};
-pub use elf::Sections;
+pub use elf::Layout;
 pub use module::{Identity, Image, Module};
 pub use proc::{children, comm, exists, threads};
 

@@ -171,7 +171,7 @@ fn a_file_overwritten_in_place_is_noticed() {
     use std::os::unix::fs::FileExt;
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy("/bin/sleep", file.path()).unwrap();
-    let module = Module::new(Arc::from("x"), File::open(file.path()).unwrap()).unwrap();
+    let module = Module::open(file.path()).unwrap();
     assert!(module.is_unchanged());
     file.as_file().write_all_at(b"other code", 4096).unwrap();
     file.as_file().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();

@@ -1,1 +1,88 @@
 //! Addresses to frames.
+
+mod failures;
+mod kernel;
+mod names;
+mod native;
+mod perf_map;
+mod resolve;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::model::Frame;
+use crate::process::{FileOffset, Identity, Image, Module};
+use failures::Failures;
+use kernel::Kallsyms;
+use names::Names;
+
+/// Most places whose frames are remembered; then all are forgotten at once.
+const MOST_CACHED: usize = 65_536;
+
+/// Names functions, with inlined ones and source lines where there is debug information.
+///
+/// What was once looked up is remembered, the files are not: their parsed form is dropped after
+/// each batch, so look up in large batches.
+#[derive(Debug, Default)]
+pub struct Symbolizer {
+    names: Names,
+    cache: HashMap<(Identity, FileOffset), Arc<[Frame]>>,
+    kernel: Option<Kallsyms>,
+    failures: Failures,
+}
+
+impl Symbolizer {
+    /// Knows nothing yet; reads nothing until it is asked.
+    pub fn new() -> Symbolizer {
+        Symbolizer::default()
+    }
+
+    /// The frames at file offsets of one module, in the order of `offsets`: for each at least one,
+    /// innermost inlined function first. Code without a symbol is a frame without a function.
+    pub fn native(&mut self, module: &Arc<Module>, offsets: &[FileOffset]) -> Vec<Arc<[Frame]>> {
+        let Image::Elf { identity, .. } = &module.image else { return self.look_up(module, offsets) };
+        let mut missing: Vec<FileOffset> =
+            offsets.iter().filter(|offset| !self.cache.contains_key(&(*identity, **offset))).copied().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if !missing.is_empty() && self.cache.len() + missing.len() > MOST_CACHED {
+            self.cache.clear();
+            self.names.clear();
+            missing = offsets.to_vec();
+            missing.sort_unstable();
+            missing.dedup();
+        }
+        let found = self.look_up(module, &missing);
+        self.cache.extend(missing.into_iter().map(|offset| (*identity, offset)).zip(found));
+        offsets.iter().filter_map(|offset| self.cache.get(&(*identity, *offset)).cloned()).collect()
+    }
+
+    /// The frames at exact addresses of the kernel, in their order. Its symbols are read at the
+    /// first call, and kept until [`Symbolizer::resolve_all`] has run.
+    pub fn kernel(&mut self, addresses: &[u64]) -> Vec<Frame> {
+        addresses.iter().map(|address| self.kernel_frame(*address, *address)).collect()
+    }
+
+    /// What could not be named, by cause; a cause that did not happen is there with 0.
+    pub fn failures(&self) -> [(&'static str, u64); 7] {
+        self.failures.by_cause()
+    }
+
+    fn kernel_frame(&mut self, address: u64, shown: u64) -> Frame {
+        let kernel = self.kernel.get_or_insert_with(Kallsyms::load);
+        let (frame, named) = kernel.frame(address, shown, &mut self.names);
+        self.failures.kernel += u64::from(!named);
+        frame
+    }
+
+    fn look_up(&mut self, module: &Module, offsets: &[FileOffset]) -> Vec<Arc<[Frame]>> {
+        if offsets.is_empty() {
+            return Vec::new();
+        }
+        let found = native::look_up(module, offsets, &mut self.names, &mut self.failures);
+        found.into_iter().map(Arc::from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
