@@ -125,18 +125,16 @@ impl Modules {
     /// The module of a mapping that has a file.
     pub(super) fn of_mapping(&mut self, pid: u32, entry: &Entry<'_>) -> Arc<Module> {
         let path: Arc<str> = text::from_bytes(&entry.path).into();
-        match self.open(pid, entry, &path) {
-            Ok(module) => module,
-            Err(_) => {
-                let key = (entry.device, entry.inode, path.clone());
-                let not_opened = &mut self.not_opened;
-                let module = self.unavailable.entry(key).or_insert_with(|| {
-                    *not_opened += 1;
-                    Arc::new(Module { path, build_id: None, image: Image::Unavailable })
-                });
-                module.clone()
-            }
-        }
+        self.open(pid, entry, &path).unwrap_or_else(|error| {
+            let key = (entry.device, entry.inode, path.clone());
+            let (not_opened, over_limit) = (&mut self.not_opened, &mut self.over_limit);
+            let module = self.unavailable.entry(key).or_insert_with(|| {
+                let count = if error.kind() == io::ErrorKind::QuotaExceeded { over_limit } else { not_opened };
+                *count += 1;
+                Arc::new(Module { path, build_id: None, image: Image::Unavailable })
+            });
+            module.clone()
+        })
     }
 
     /// The vDSO: all 64-bit processes share the one image of the running kernel, so ours serves.
@@ -174,12 +172,9 @@ impl Modules {
         Ok(module)
     }
 
-    fn check_limit(&mut self) -> io::Result<()> {
-        if (self.opened.len() as u64) < self.most_open {
-            return Ok(());
-        }
-        self.over_limit += 1;
-        Err(io::ErrorKind::QuotaExceeded.into())
+    fn check_limit(&self) -> io::Result<()> {
+        let is_below = (self.opened.len() as u64) < self.most_open;
+        is_below.then_some(()).ok_or(io::ErrorKind::QuotaExceeded.into())
     }
 }
 
@@ -211,4 +206,25 @@ fn raise_limit() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return RESERVED };
     let raised = wanted.min(hard);
     if soft < raised && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok() { raised } else { soft }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::process::maps;
+
+    #[test]
+    fn files_over_the_limit_stay_modules_without_an_image() {
+        let mut modules = Modules { most_open: 1, ..Modules::new() };
+        let maps = std::fs::read("/proc/self/maps").unwrap();
+        let files: Vec<_> = maps::executable(&maps).filter(Entry::has_file).collect();
+        let mut read =
+            || -> Vec<_> { files.iter().map(|entry| modules.of_mapping(std::process::id(), entry)).collect() };
+        let (first, again) = (read(), read());
+        assert!(first.iter().zip(&again).all(|(one, other)| Arc::ptr_eq(one, other)));
+        let open = first.iter().filter(|module| matches!(module.image, Image::Elf { .. }));
+        assert_eq!(open.count(), 1);
+        assert_eq!((modules.over_limit, modules.not_opened), (files.len() as u64 - 1, 0));
+    }
 }

@@ -65,7 +65,8 @@ impl Kallsyms {
         let address = str::from_utf8(address).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
         let Some(address) = address.filter(|address| *address != 0) else { return };
         let module = words.next().map_or(Some(0), |module| {
-            let module = text::from_bytes(module);
+            let module =
+                text::from_bytes(module.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(module));
             // Symbols come module by module.
             if self.modules.last().is_none_or(|last| **last != *module) {
                 self.modules.push(module.into());
@@ -89,7 +90,6 @@ impl Kallsyms {
         if is_end || address - symbol.address >= MOST_FUNCTION_BYTES {
             return None;
         }
-        // With brackets in the file, which tell a module from a file when shown.
         Some((name, &self.modules[usize::from(symbol.module)]))
     }
 
@@ -140,9 +140,9 @@ mod tests {
             (0xffff_ffff_8100_00ff, "do_sleep [kernel]"),
             (0xffff_ffff_8100_01ff, "__schedule [kernel]"),
             (0xffff_ffff_8100_0200, "[kernel]+0xffffffff81000200 [kernel]"),
-            (0xffff_ffff_c027_9020, "fuse_dev_init [fuse]"),
+            (0xffff_ffff_c027_9020, "fuse_dev_init fuse"),
             (0xffff_ffff_c02a_0000, "[kernel]+0xffffffffc02a0000 [kernel]"),
-            (0xffff_ffff_c030_0004, "bpf_prog_6deef7357e7b4530_sched_switch [bpf]"),
+            (0xffff_ffff_c030_0004, "bpf_prog_6deef7357e7b4530_sched_switch bpf"),
             (u64::MAX, "[kernel]+0xffffffffffffffff [kernel]"),
         ] {
             let (frame, named) = symbols.frame(address, address, &mut Names::default());
