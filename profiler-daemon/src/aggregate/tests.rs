@@ -83,7 +83,7 @@ impl Drawn {
             wake_ns: 5_000 + wake,
             waker_pid: u32::from(waker != 0),
             waker_tid: waker,
-            waker_flags: wire::waker_flag::SEEN,
+            waker_flags: if wake < at { wire::waker_flag::SEEN } else { 0 },
             reserved: 0,
         });
         self

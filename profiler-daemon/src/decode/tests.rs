@@ -61,9 +61,10 @@ fn a_sample_and_a_wait_keep_every_field() {
     let key = [pair(42, 43), 0xaa, 0xbb, pair(5, -1i32 as u32), pair(0, 0)];
     let mut wait = vec![pair(tag::WAIT, 0), 900];
     wait.extend(key);
-    wait.extend([100, 800, pair(7, 8)]);
+    wait.extend([100, 800, pair(7, 8), pair(profiler_common::wire::waker_flag::SEEN, 0)]);
     let Record::Wait(wait) = record(&words(&wait)).unwrap() else { panic!("no wait") };
     assert_eq!((wait.header.at_ns, wait.start_ns, wait.wake_ns, wait.waker_tid), (900, 100, 800, 8));
+    assert_eq!(wait.waker_flags, profiler_common::wire::waker_flag::SEEN);
     assert_eq!((wait.key.class, wait.key.syscall), (5, -1));
 }
 
@@ -76,7 +77,7 @@ fn what_is_wrong_is_named() {
         (vec![], DecodeError::NoHeader { length: 0 }),
         (vec![1; 15], DecodeError::NoHeader { length: 15 }),
         (words(&[pair(0, 0), 0]), DecodeError::UnknownTag { tag: 0 }),
-        (words(&[pair(6, 0), 0]), DecodeError::UnknownTag { tag: 6 }),
+        (words(&[pair(7, 0), 0]), DecodeError::UnknownTag { tag: 7 }),
         (words(&[pair(tag::EXEC, 0), 0]), length("exec", 48, 16)),
         (words(&[pair(tag::CPU_SAMPLE, 0), 0, 0, 0, 0, 0, 0]), length("cpu sample", 48, 56)),
         (words(&[pair(tag::CPU_SAMPLE, 0), 0, 0, pair(0, 2), 0, 0]), DecodeError::CpuMode { mode: 2 }),

@@ -344,8 +344,14 @@ fn a_process_that_is_never_observed_is_read_when_resolved() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(1));
     }
-    let maps = fs::read_to_string(format!("/proc/{}/maps", program.pid())).unwrap();
-    let line = maps.lines().find(|line| line.contains("r-xp") && line.contains("/sleep")).unwrap();
+    // The name is new a moment before the mappings are.
+    let line = loop {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", program.pid())).unwrap();
+        if let Some(line) = maps.lines().find(|line| line.contains("r-xp") && line.contains("/sleep")) {
+            break line.to_owned();
+        }
+        assert!(Instant::now() < deadline);
+    };
     let start = u64::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
     let found = leaves(&mut Processes::new(), program.pid(), &[start]);
     assert_eq!(found[0][0].module_name(), Some("sleep"));

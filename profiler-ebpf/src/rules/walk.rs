@@ -62,17 +62,18 @@ mod tests {
 
     #[test]
     fn walks_end_as_the_stack_says() {
-        let base = 0x7fff_0000;
-        let cases: &[(&str, &[u64], u64, &[u64], u32)] = &[
-            ("two frames, zero at the root", &[base + 16, 0x1, 0, 0x2], base, &[0xa11, 0x1, 0x2], outcome::COMPLETE),
-            ("return address zero", &[base + 16, 0x1, 0, 0], base, &[0xa11, 0x1], outcome::COMPLETE),
-            ("saved pointer below the stack", &[base - 8, 0x1], base, &[0xa11, 0x1], outcome::NO_FRAME_POINTER),
-            ("odd pointer", &[0; 4], base + 4, &[0xa11], outcome::NO_FRAME_POINTER),
+        const BASE: u64 = 0x7fff_0000;
+        type Case = (&'static str, &'static [u64], u64, &'static [u64], u32);
+        let cases: &[Case] = &[
+            ("two frames, zero at the root", &[BASE + 16, 0x1, 0, 0x2], BASE, &[0xa11, 0x1, 0x2], outcome::COMPLETE),
+            ("return address zero", &[BASE + 16, 0x1, 0, 0], BASE, &[0xa11, 0x1], outcome::COMPLETE),
+            ("saved pointer below the stack", &[BASE - 8, 0x1], BASE, &[0xa11, 0x1], outcome::NO_FRAME_POINTER),
+            ("odd pointer", &[0; 4], BASE + 4, &[0xa11], outcome::NO_FRAME_POINTER),
             ("no frame pointer at all", &[0; 4], 0, &[0xa11], outcome::NO_FRAME_POINTER),
-            ("beyond what is mapped", &[base + 4096, 0x1], base, &[0xa11, 0x1], outcome::READ_FAULT),
+            ("beyond what is mapped", &[BASE + 4096, 0x1], BASE, &[0xa11, 0x1], outcome::READ_FAULT),
         ];
         for (name, words, frame_pointer, frames, end) in cases {
-            assert_eq!(walk(base, words, *frame_pointer), (frames.to_vec(), *end), "{name}");
+            assert_eq!(walk(BASE, words, *frame_pointer), (frames.to_vec(), *end), "{name}");
         }
     }
 }
