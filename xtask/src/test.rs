@@ -1,5 +1,6 @@
 //! All tests, on the program as it is shipped.
 
+use std::env;
 use std::ffi::OsString;
 
 use anyhow::Result;
@@ -8,7 +9,7 @@ use crate::{build, kernel, run, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// More arguments for `cargo test`
+    /// More arguments for `cargo test`, such as `-p profiler-daemon --test kernel_ledger`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<OsString>,
 }
@@ -21,7 +22,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let binary = build::run()?;
     let mut cargo = run::cargo();
-    cargo.args(["test", "--workspace", "--target-dir"]).arg(workspace::target()).args(&args.rest);
+    cargo.args(["test", "--target-dir"]).arg(workspace::target());
+    if !args.rest.iter().any(|arg| ["-p", "--package", "--workspace"].iter().any(|name| arg == name)) {
+        cargo.arg("--workspace");
+    }
+    // clap drops a `--` that comes first, which parts cargo's arguments from those of the tests.
+    if env::args_os().nth(2).is_some_and(|first| first == "--") {
+        cargo.arg("--");
+    }
+    cargo.args(&args.rest);
     cargo.env(build::OBJECT_VARIABLE, kernel::build::daemon_object()).env("PROFILERD_BINARY", binary);
     run::run(&mut cargo)
 }
