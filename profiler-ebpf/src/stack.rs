@@ -50,8 +50,11 @@ pub(crate) struct KernelKey {
     state: u32,
     /// In an exception the distance to the saved registers, else 0.
     length: u32,
-    /// Frames of the last walk.
-    frames: u32,
+    /// Always zero.
+    reserved: u32,
+    /// Where the stretch begins, and how far the saved registers are from there.
+    context: u64,
+    distance: u64,
 }
 
 /// Id of the user stack that starts at `regs`; 0 if there is none.
@@ -96,8 +99,9 @@ pub(crate) fn kernel_of_wait(scratch: &mut Scratch, thread: &mut Thread, place: 
     scratch.kernel_key.syscall = place.syscall;
     scratch.kernel_key.state = place.state;
     scratch.kernel_key.length = if place.syscall < 0 { distance as u32 } else { 0 };
-    let can_read = setting!(kernel_reads) != 0 && read_kernel_stretch(scratch, place.context, distance);
-    if can_read {
+    scratch.kernel_key.context = place.context as u64;
+    scratch.kernel_key.distance = distance;
+    if setting!(kernel_reads) != 0 {
         let known = recall_kernel(scratch, thread);
         if known != 0 {
             emit::count(counter::KERNEL_HIT);
@@ -112,7 +116,7 @@ pub(crate) fn kernel_of_wait(scratch: &mut Scratch, thread: &mut Thread, place: 
         return 0;
     }
     let stack = send_kernel(scratch);
-    if can_read && stack != 0 {
+    if setting!(kernel_reads) != 0 && stack != 0 {
         remember_kernel(scratch, thread, stack);
     }
     stack
@@ -327,11 +331,12 @@ fn finish_kernel(record: &mut StackRecord, bytes: u32) {
     record.outcome = if record.frames < KERNEL_FRAMES as u32 { outcome::COMPLETE } else { outcome::TRUNCATED };
 }
 
+/// Reads `bytes` bytes of kernel stack from the program's context upwards; at most `KERNEL_SPAN`.
 #[inline(always)]
-fn read_kernel_stretch(scratch: &mut Scratch, context: *mut c_void, distance: u64) -> bool {
-    let bytes = if distance < KERNEL_SPAN as u64 { distance as u32 } else { KERNEL_SPAN as u32 };
+fn read_kernel_stretch(scratch: &mut Scratch, bytes: u32) -> bool {
+    let from = scratch.kernel_key.context as *const c_void;
     // SAFETY: the helper writes at most KERNEL_SPAN bytes, and fails on a bad address.
-    unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, context) == 0 }
+    unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) == 0 }
 }
 
 #[inline(always)]
@@ -345,14 +350,26 @@ fn hash_kernel(scratch: &Scratch, words: u32, at: &[u16; KERNEL_WORDS]) -> u64 {
 #[inline(never)]
 extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Thread) -> u64 {
     // SAFETY: as in `recall_user`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_ref(), thread.as_ref()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
     let key = scratch.kernel_key;
+    let mut read = 0;
     let mut index = 0;
     while index < SLOTS {
         let slot = &thread.memo.kernel[index];
         index += 1;
         let is_path = slot.syscall == key.syscall && slot.state == key.state && slot.length == key.length;
-        if slot.stack != 0 && is_path && hash_kernel(scratch, slot.words, &slot.at) == slot.hash {
+        let span = slot.span;
+        if slot.stack == 0 || !is_path || span as usize > KERNEL_SPAN || u64::from(span) > key.distance {
+            continue;
+        }
+        // Word by word, so that every byte less counts.
+        if span > read {
+            if !read_kernel_stretch(scratch, span) {
+                return 0;
+            }
+            read = span;
+        }
+        if hash_kernel(scratch, slot.words, &slot.at) == slot.hash {
             return slot.stack;
         }
     }
@@ -368,7 +385,8 @@ extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thread, stack:
     let key = scratch.kernel_key;
     let unverified = if key.syscall < 0 { 0 } else { KERNEL_ENTRY_FRAMES };
     let wanted = (scratch.kernel.record.frames as usize).saturating_sub(unverified);
-    if wanted == 0 || wanted > KERNEL_WORDS {
+    let reach = if key.distance < KERNEL_SPAN as u64 { key.distance as u32 } else { KERNEL_SPAN as u32 };
+    if wanted == 0 || wanted > KERNEL_WORDS || !read_kernel_stretch(scratch, reach) {
         return 0;
     }
     // Progress lives in memory, not in a register, so that the verifier sees one loop state.
@@ -402,6 +420,7 @@ extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thread, stack:
     slot.syscall = key.syscall;
     slot.state = key.state;
     slot.length = key.length;
+    slot.span = u32::from(slot.at[(wanted - 1) & (KERNEL_WORDS - 1)]) + 8;
     slot.words = wanted as u32;
     slot.hash = hash_kernel(scratch, wanted as u32, &slot.at);
     0

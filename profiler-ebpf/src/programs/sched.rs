@@ -2,9 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_NOEXIST, task_struct};
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::wire::{OffCpuKey, OffCpuValue, Wait, tag, thread_flag, waker_flag};
@@ -188,9 +186,9 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     end(&mut thread.wake_seq);
     if was_blocked {
         // SAFETY: no arguments.
-        let (current, id) = unsafe { (bpf_get_current_task_btf(), bpf_get_current_pid_tgid()) };
+        let current = unsafe { bpf_get_current_task_btf() };
         let in_task = task::is_on_stack_of(ctx.as_ptr(), task::user_regs(current));
-        thread.waker = id;
+        thread.waker = u64::from(task::pid(current)) << 32 | u64::from(task::tid(current));
         thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
     }
     0

@@ -56,8 +56,12 @@ pub struct KernelSlot {
     pub state: u32,
     /// In an exception the distance to the saved registers, else 0.
     pub length: u32,
+    /// Bytes from the program's context that hold all words.
+    pub span: u32,
     /// Number of words.
     pub words: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// Where each word lies, in bytes above the program's context; multiples of eight.
     pub at: [u16; KERNEL_WORDS],
 }
@@ -86,13 +90,17 @@ pub fn mix(hash: u64, word: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Hashes the words at `at[..words]` of `stretch`, which both sides of a comparison read afresh.
+/// Sums the words at `at[..words]` of `stretch`, each times a factor of its own, which both sides of a
+/// comparison read afresh. Factors are odd, so that one changed word always shows; and the products
+/// do not wait for each other, as the steps of [`mix`] do.
 ///
 /// # Safety
 /// `stretch` points to at least `SPAN` readable bytes, aligned to eight.
 #[inline(always)]
 pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, at: &[u16; WORDS], words: u32) -> u64 {
-    let mut sum = SEED;
+    const STEP: u64 = 0xd6e8_feb8_6659_fd92;
+    let mut sum = u64::from(words);
+    let mut factor = SEED;
     let mut index = 0;
     while index < WORDS {
         if index as u32 >= words {
@@ -101,7 +109,8 @@ pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, a
         let offset = at[index] as usize & (SPAN - 8);
         // SAFETY: the mask keeps the offset below SPAN, which the caller vouches for.
         let word = unsafe { stretch.byte_add(offset).read_volatile() };
-        sum = mix(sum, word);
+        sum = sum.wrapping_add(word.wrapping_mul(factor));
+        factor = factor.wrapping_add(STEP);
         index += 1;
     }
     sum
