@@ -21,6 +21,7 @@ mod visit;
 mod waits;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::model::{Capture, Frame, Losses, Overhead, UnixNs, Window};
 use intern::Interner;
@@ -43,6 +44,8 @@ pub struct Context {
     pub overhead: Overhead,
     /// Start of the window on the wall clock.
     pub start: UnixNs,
+    /// Names of threads that woke others without being accounted themselves, by (pid, tid).
+    pub waker_names: HashMap<(u32, u32), Arc<str>>,
 }
 
 /// Makes the window of a capture. `frames` has the symbolized frames of each stack by its kernel-side
@@ -54,8 +57,8 @@ pub struct Context {
 /// `cpu_samples_without_thread` and `off_cpu_without_thread`, which belong to threads that have no
 /// ledger and are left out.
 pub fn window(capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Context) -> Window {
-    let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start } = context;
-    let mut threads = Threads::new(&capture.threads);
+    let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start, waker_names } = context;
+    let mut threads = Threads::new(&capture.threads, waker_names);
     let mut interner = Interner::new(frames);
 
     let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);

@@ -1,6 +1,7 @@
 //! The window's threads and processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::mix::IdMap;
 use super::visit::Visit;
@@ -14,10 +15,12 @@ use crate::model::{Process, Thread, ThreadTime, Waker};
 pub(super) struct Threads {
     list: Vec<Thread>,
     index: IdMap<(u32, u32), u32>,
+    /// Names of others, by pid and tid.
+    strangers: HashMap<(u32, u32), Arc<str>>,
 }
 
 impl Threads {
-    pub(super) fn new(times: &[ThreadTime]) -> Threads {
+    pub(super) fn new(times: &[ThreadTime], strangers: HashMap<(u32, u32), Arc<str>>) -> Threads {
         let mut rows: BTreeMap<(u32, u32), Thread> = BTreeMap::new();
         let mut in_time: Vec<&ThreadTime> = times.iter().collect();
         in_time.sort_by_key(|time| time.start_ns);
@@ -35,7 +38,7 @@ impl Threads {
             row.ended = time.ended;
         }
         let index = rows.keys().zip(0..).map(|(key, index)| (*key, index)).collect();
-        Threads { list: rows.into_values().collect(), index }
+        Threads { list: rows.into_values().collect(), index, strangers }
     }
 
     /// The threads in the order of their index.
@@ -52,9 +55,10 @@ impl Threads {
         self.index.get(&(pid, tid)).copied()
     }
 
-    /// The thread as somebody's waker, by name if it is one of ours.
+    /// The thread as somebody's waker, by name if it is known.
     pub(super) fn waker(&self, pid: u32, tid: u32) -> Waker {
-        let comm = self.find(pid, tid).map(|index| self.list[index as usize].comm.clone());
+        let ours = self.find(pid, tid).map(|index| &self.list[index as usize].comm);
+        let comm = ours.or_else(|| self.strangers.get(&(pid, tid))).cloned();
         Waker { pid, tid, comm, interrupt: false }
     }
 

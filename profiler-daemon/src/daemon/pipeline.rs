@@ -1,8 +1,9 @@
 //! One capture from start to finished window. The only place that knows the order of the stages.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use profiler_common::fault;
@@ -18,7 +19,7 @@ use crate::capture::kernel::{Filter, Kernel, KernelError};
 use crate::capture::object::{NoKernelPrograms, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
-use crate::model::{Losses, MonoNs, Overhead, Window};
+use crate::model::{Capture, Losses, MonoNs, Overhead, Window};
 use crate::process::{self, Processes};
 use crate::symbolize::Symbolizer;
 
@@ -215,6 +216,7 @@ impl Pipeline {
         add(&mut losses, self.processes.failures());
         add(&mut losses, symbolizer.failures());
 
+        let waker_names = waker_names(&capture);
         let scaled = self.programs.scaled(end.since(self.start));
         let count = |number: u32| counts.get(number as usize).copied().unwrap_or(0);
         let context = Context {
@@ -232,6 +234,7 @@ impl Pipeline {
                 ..Overhead::default()
             },
             start: self.start.to_unix(),
+            waker_names,
         };
         let mut window = aggregate::window(capture, &frames, context);
         window.overhead.finish_ns =
@@ -272,8 +275,9 @@ impl Pipeline {
             }
             Ok(Record::Exec(exec)) => self.see(exec.pid, exec.generation),
             Ok(Record::Fork(fork)) => {
-                self.processes.forked(fork.parent, fork.pid, fork.generation);
-                self.see(fork.pid, fork.generation);
+                if self.processes.forked(fork.parent, fork.pid, fork.generation) {
+                    self.known.insert((fork.pid, fork.generation));
+                }
             }
             Err(_) => self.undecodable += 1,
         }
@@ -289,10 +293,10 @@ impl Pipeline {
 
     fn look_at_young(&mut self) {
         let now = MonoNs::now();
-        for (pid, generation, _) in &self.young {
-            self.processes.refresh(*pid, *generation);
-        }
-        self.young.retain(|(_, _, since)| now.since(*since) < YOUNG_NS);
+        let processes = &mut self.processes;
+        // One that cannot be read any more has ended.
+        self.young
+            .retain(|(pid, generation, since)| processes.refresh(*pid, *generation) && now.since(*since) < YOUNG_NS);
     }
 }
 
@@ -302,6 +306,14 @@ fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
         ids.extend(process::cgroup_ids(path)?);
     }
     Ok(ids.into_iter().collect())
+}
+
+/// Names of those who ended waits without being accounted: kernel threads, other processes.
+fn waker_names(capture: &Capture) -> HashMap<(u32, u32), Arc<str>> {
+    let ours: HashSet<(u32, u32)> = capture.threads.iter().map(|thread| (thread.pid, thread.tid)).collect();
+    let wakers: HashSet<(u32, u32)> = capture.waits.iter().map(|wait| (wait.waker_pid, wait.waker_tid)).collect();
+    let strangers = wakers.difference(&ours);
+    strangers.filter_map(|(pid, tid)| Some(((*pid, *tid), process::thread_comm(*pid, *tid)?.into()))).collect()
 }
 
 fn add(losses: &mut Losses, causes: impl IntoIterator<Item = (&'static str, u64)>) {

@@ -18,7 +18,7 @@ pub use address::{FileOffset, ProcessAddress};
 pub use cgroup::{CgroupError, cgroup_ids};
 pub use elf::Layout;
 pub use module::{Identity, Image, Module};
-pub use proc::{children, comm, exists, threads};
+pub use proc::{children, comm, exists, thread_comm, threads};
 
 use crate::model::text;
 use module::Modules;
@@ -102,7 +102,8 @@ impl Processes {
         }
         history.newest = generation;
         let Some(space) = self.read(pid) else {
-            self.maps_unreadable += 1;
+            // One that ended after it was read cost nothing.
+            self.maps_unreadable += u64::from(self.space(pid, generation).is_none());
             return false;
         };
         let history = self.histories.entry(pid).or_default();
@@ -126,15 +127,17 @@ impl Processes {
         true
     }
 
-    /// A process was born. If its mappings cannot be read any more, those that its parent has now
-    /// count for it, under `generation`, its number of execs at birth. Returns whether any are known.
+    /// A process was born: the mappings that its parent has now count for it, under `generation`, its
+    /// number of execs at birth. Its own are read only if its parent is not known: most newborns
+    /// end soon or call exec. Returns whether any are known.
     pub fn forked(&mut self, parent: u32, child: u32, generation: u32) -> bool {
         if let Some(history) = self.histories.get(&parent)
             && let Some(space) = history.space(history.newest).cloned()
         {
             self.histories.entry(child).or_default().at_birth = Some((generation, space));
+            return true;
         }
-        self.refresh(child, generation) || self.space(child, generation).is_some()
+        self.refresh(child, generation)
     }
 
     /// What lies at an address of a process that had called exec `generation` times.

@@ -12,6 +12,13 @@ pub fn comm(pid: u32) -> Option<String> {
     Some(text::from_bytes(&name))
 }
 
+/// The name of one thread, raw. `None` once it is gone.
+pub fn thread_comm(pid: u32, tid: u32) -> Option<String> {
+    let mut name = fs::read(format!("/proc/{pid}/task/{tid}/comm")).ok()?;
+    name.pop_if(|last| *last == b'\n');
+    Some(text::from_bytes(&name))
+}
+
 /// Whether `pid` is a process that has not ended: neither one of its other threads' ids nor a zombie.
 pub fn exists(pid: u32) -> bool {
     let Ok(status) = fs::read(format!("/proc/{pid}/status")) else { return false };

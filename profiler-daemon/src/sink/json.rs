@@ -130,7 +130,7 @@ fn wait<'a>(window: &'a Window, wait: &'a model::Wait) -> Wait<'a> {
 }
 
 fn waker(waker: &model::Waker) -> Waker<'_> {
-    Waker { pid: waker.pid, tid: waker.tid, comm: waker.comm.as_deref().map(printable) }
+    Waker { pid: waker.pid, tid: waker.tid, comm: waker.comm.as_deref().map(printable), interrupt: waker.interrupt }
 }
 
 fn stack(window: &Window, id: StackId) -> Vec<Frame<'_>> {

@@ -187,7 +187,10 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     if was_blocked {
         // SAFETY: no arguments.
         let current = unsafe { bpf_get_current_task_btf() };
-        let in_task = task::is_on_stack_of(ctx.as_ptr(), task::user_regs(current));
+        // From kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,
+        // which then holds the registers of no system call.
+        let regs = task::user_regs(current);
+        let in_task = task::is_on_stack_of(ctx.as_ptr(), regs) && task::syscall(regs) >= 0;
         thread.waker = u64::from(task::pid(current)) << 32 | u64::from(task::tid(current));
         thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
     }

@@ -174,12 +174,15 @@ pub(super) struct GapWaker<'a> {
 /// Who ended a wait.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Waker<'a> {
-    /// Process id; 0 is the kernel itself: an interrupt or a timer.
+    /// Process id; 0 is an idle CPU, that is an interrupt or a timer.
     pub(super) pid: u32,
     /// Thread id.
     pub(super) tid: u32,
     /// Name; null if not known.
     pub(super) comm: Option<Cow<'a, str>>,
+    /// Whether an interrupt ended the wait; the thread is then the one that was interrupted, which may
+    /// have caused it (a packet over loopback) or not (a timer).
+    pub(super) interrupt: bool,
 }
 
 /// One function of a stack. Keys that are not known are absent.

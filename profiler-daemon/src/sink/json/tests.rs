@@ -108,7 +108,10 @@ fn values_are_those_of_the_window() {
             }),
         ),
         ("/gaps/0/kernel_function", json!("futex_wait")),
-        ("/gaps/0/wakers/0", json!({ "pid": 4242, "tid": 4244, "comm": "journal", "wait_ns": 2_800_000_000_u64 })),
+        (
+            "/gaps/0/wakers/0",
+            json!({ "pid": 4242, "tid": 4244, "comm": "journal", "interrupt": false, "wait_ns": 2_800_000_000_u64 }),
+        ),
         ("/gaps/2/kernel_function", Value::Null),
         (
             "/gaps/2/stack",

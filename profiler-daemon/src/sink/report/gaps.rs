@@ -7,7 +7,7 @@ use super::line::{Line, Page, Style};
 use super::place::{Place, Shown, function_name, location};
 use super::units;
 use super::{View, names};
-use crate::model::Gap;
+use crate::model::{Gap, WaitClass};
 
 /// Frames of a stack that are shown.
 const FRAMES: usize = 5;
@@ -162,8 +162,12 @@ fn after(view: &View, page: &mut Page, gap: &Gap) -> io::Result<()> {
     let mut by_name: BTreeMap<String, u64> = BTreeMap::new();
     for (waker, ns) in &gap.wakers {
         let thread = waker.comm.as_deref().filter(|comm| !comm.is_empty()).map(str::to_owned);
+        // Over loopback the sender's own call ends in the interrupt that wakes the receiver.
+        let may_have_sent =
+            matches!(gap.class, WaitClass::SocketRecv | WaitClass::SocketSend | WaitClass::SocketAccept);
         let name = match waker.pid {
             0 => "an interrupt or timer".to_owned(),
+            _ if waker.interrupt && !may_have_sent => "an interrupt or timer".to_owned(),
             pid => {
                 let thread = thread.unwrap_or_else(|| view.thread_name(pid, waker.tid));
                 if pid == gap.pid { thread } else { format!("{thread} (pid {pid})") }
