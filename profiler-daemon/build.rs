@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::{env, fs, io};
 
+/// The variant for kernels without task storage, beside the object that the variable names.
+const HASHED_OBJECT: &str = "profilerd-hashed.o";
 /// Names the object with the kernel programs, by an absolute path.
 const OBJECT_VARIABLE: &str = "PROFILERD_BPF_OBJECT";
 
@@ -14,12 +16,14 @@ fn main() -> io::Result<()> {
     let Some(object) = env::var_os(OBJECT_VARIABLE).filter(|object| !object.is_empty()) else {
         return Ok(());
     };
-    let object = Path::new(&object);
-    println!("cargo::rerun-if-changed={}", object.display());
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets no OUT_DIR"))?;
-    fs::copy(object, Path::new(&out).join("profilerd.o")).map_err(|error| {
-        io::Error::new(error.kind(), format!("{OBJECT_VARIABLE}: cannot copy `{}`: {error}", object.display()))
-    })?;
+    let object = Path::new(&object);
+    for (object, name) in [(object.to_owned(), "profilerd.o"), (object.with_file_name(HASHED_OBJECT), HASHED_OBJECT)] {
+        println!("cargo::rerun-if-changed={}", object.display());
+        fs::copy(&object, Path::new(&out).join(name)).map_err(|error| {
+            io::Error::new(error.kind(), format!("{OBJECT_VARIABLE}: cannot copy `{}`: {error}", object.display()))
+        })?;
+    }
     println!("cargo::rustc-cfg=kernel_programs");
     Ok(())
 }

@@ -13,6 +13,6 @@ pub const SENT_STACKS: u32 = 16_384;
 /// Most processes, names or cgroups that a filter lists.
 pub const FILTER_ENTRIES: u32 = 1_024;
 /// Most threads alive at once when thread state has to live in a hash (Linux before 5.11).
-pub const HASHED_THREADS: u32 = 16_384;
+pub const HASHED_THREADS: u32 = 4_096;
 /// Length of a thread name, with its NUL. Source: `TASK_COMM_LEN`, include/linux/sched.h.
 pub const COMM_BYTES: usize = 16;

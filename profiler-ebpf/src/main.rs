@@ -12,6 +12,7 @@ mod maps;
 mod programs;
 mod stack;
 mod task;
+mod threads;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

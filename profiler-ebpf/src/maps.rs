@@ -1,11 +1,7 @@
 //! Every map: who writes it, who reads it, and what happens when it is full.
 
-use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, task_struct};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
-use aya_ebpf::helpers::generated::bpf_task_storage_get;
 use aya_ebpf::macros::btf_map;
-use core::ffi::c_void;
 use profiler_common::fault;
 use profiler_common::limits::{FILTER_ENTRIES, KERNEL_FRAMES, OFF_CPU_ENTRIES, RING_BYTES, SENT_STACKS, USER_FRAMES};
 use profiler_common::settings::{Control, Settings};
@@ -79,59 +75,6 @@ pub(crate) struct Thread {
     pub(crate) stime_ns: u64,
     pub(crate) memo: Memo,
 }
-
-/// A `BPF_MAP_TYPE_TASK_STORAGE` map, for which aya-ebpf has no type.
-#[repr(C)]
-pub(crate) struct TaskStorage<T> {
-    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
-    key: *const i32,
-    value: *const T,
-    max_entries: *const [i32; 0],
-    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
-}
-
-// SAFETY: the members only describe the map to the loader and are never followed.
-unsafe impl<T> Sync for TaskStorage<T> {}
-
-impl<T> TaskStorage<T> {
-    const fn new() -> Self {
-        let null = core::ptr::null();
-        TaskStorage {
-            r#type: core::ptr::null(),
-            key: null,
-            value: core::ptr::null(),
-            max_entries: core::ptr::null(),
-            map_flags: core::ptr::null(),
-        }
-    }
-
-    /// The value of a task, if it has one.
-    #[inline(always)]
-    pub(crate) fn get(&self, task: *mut task_struct) -> Option<*mut T> {
-        // SAFETY: the helper checks the task pointer's type, the verifier that it is a task.
-        let value = unsafe { bpf_task_storage_get(self.as_ptr(), task, core::ptr::null_mut(), 0) };
-        (!value.is_null()).then_some(value.cast())
-    }
-
-    /// The value of a task; if it has none, a copy of `initial`. `None` if there is no memory.
-    #[inline(always)]
-    pub(crate) fn create(&self, task: *mut task_struct, initial: *mut T) -> Option<*mut T> {
-        const CREATE: u64 = 1;
-        // SAFETY: as above; `initial` points to a whole value.
-        let value = unsafe { bpf_task_storage_get(self.as_ptr(), task, initial.cast(), CREATE) };
-        (!value.is_null()).then_some(value.cast())
-    }
-
-    #[inline(always)]
-    fn as_ptr(&self) -> *mut c_void {
-        core::ptr::from_ref(self).cast_mut().cast()
-    }
-}
-
-/// State of every accounted thread; a thread without an entry is not accounted. Freed by the kernel
-/// with the task. No memory: `fault::THREAD_STATE`.
-#[btf_map]
-pub(crate) static THREADS: TaskStorage<Thread> = TaskStorage::new();
 
 /// Records to the daemon. Full: the record is counted by its kind and lost.
 #[btf_map]

@@ -18,6 +18,18 @@ pub fn object() -> Option<&'static [u8]> {
     EMBEDDED
 }
 
+/// The variant that keeps thread state in a hash, for kernels without task storage (before 5.11).
+pub fn hashed_object() -> Option<&'static [u8]> {
+    EMBEDDED_HASHED
+}
+
+#[cfg(kernel_programs)]
+static EMBEDDED_HASHED: Option<&[u8]> =
+    Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profilerd-hashed.o")));
+
+#[cfg(not(kernel_programs))]
+static EMBEDDED_HASHED: Option<&[u8]> = None;
+
 #[cfg(kernel_programs)]
 static EMBEDDED: Option<&[u8]> = Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profilerd.o")));
 

@@ -163,6 +163,9 @@ pub struct RecordArgs {
     /// Walk every stack that the memo recognises as well, and count differences
     #[arg(long, hide = true)]
     pub verify_memo: bool,
+    /// Keep thread state in a hash, as on kernels before 5.11
+    #[arg(long, hide = true)]
+    pub hashed_threads: bool,
 
     /// Write a file; its ending says what: .svg (flame graph), .folded, .pb.gz (pprof), .json; may be repeated
     #[arg(long, short, value_name = "NAME", help_heading = OUT, value_parser = value::output)]

@@ -16,7 +16,7 @@ use crate::accounting::Accounts;
 use crate::aggregate::{self, Context};
 use crate::capture::btf::{Btf, BtfError};
 use crate::capture::kernel::{Filter, Kernel, KernelError};
-use crate::capture::object::{NoKernelPrograms, object};
+use crate::capture::object::{NoKernelPrograms, hashed_object, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
 use crate::model::{Capture, Losses, MonoNs, Overhead, Window};
@@ -45,6 +45,8 @@ pub struct Plan {
     pub min_wait_ns: u64,
     /// Walk fully beside every recognised stack and count differences: a test mode.
     pub verify_memo: bool,
+    /// Keep thread state in a hash although this kernel may have task storage: a test mode.
+    pub hashed_threads: bool,
 }
 
 /// Why a capture could not be made.
@@ -101,12 +103,20 @@ pub struct Pipeline {
 impl Pipeline {
     /// Loads the kernel programs, and attaches nothing: a failure here costs the target nothing.
     pub fn load(mut plan: Plan) -> Result<Pipeline, PipelineError> {
-        let object = object().ok_or(NoKernelPrograms)?;
+        let (object, hashed) = object().zip(hashed_object()).ok_or(NoKernelPrograms)?;
         let mut settings = settings::of_kernel(&Btf::of_kernel()?)?;
         settings.min_wait_ns = plan.min_wait_ns;
         settings.verify_memo = plan.verify_memo.into();
         plan.filter.cgroups = cgroup_ids(&plan.cgroups)?;
-        let kernel = Kernel::load(object, settings, &plan.filter)?;
+        let kernel = if plan.hashed_threads {
+            Kernel::load(hashed, settings, &plan.filter)?
+        } else {
+            match Kernel::load(object, settings, &plan.filter) {
+                // A map was refused: most likely the one that kernels before 5.11 do not have.
+                Err(first @ KernelError::Load(_)) => Kernel::load(hashed, settings, &plan.filter).map_err(|_| first)?,
+                loaded => loaded?,
+            }
+        };
         let start = MonoNs::now();
         Ok(Pipeline {
             plan,

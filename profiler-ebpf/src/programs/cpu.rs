@@ -8,10 +8,10 @@ use aya_ebpf::programs::PerfEventContext;
 use profiler_common::fault;
 use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
-use crate::emit;
-use crate::maps::{THREADS, scratch};
+use crate::maps::scratch;
 use crate::stack::{self, Owner};
 use crate::task::{self, Registers};
+use crate::{emit, threads};
 
 /// Addresses of the kernel have the highest bit set.
 const KERNEL_ADDRESS: u64 = 1 << 63;
@@ -21,7 +21,7 @@ const KERNEL_ADDRESS: u64 = 1 << 63;
 pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     // SAFETY: no arguments.
     let current = unsafe { bpf_get_current_task_btf() };
-    let Some(thread) = THREADS.get(current) else { return 0 };
+    let Some(thread) = threads::get(current) else { return 0 };
     let Some(scratch) = scratch(scratch::SAMPLE) else { return 0 };
     // SAFETY: this CPU's working memory for samples; the generation only changes at exec.
     let (scratch, generation) = unsafe { (&mut *scratch, (*thread).generation) };

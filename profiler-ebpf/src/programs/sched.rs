@@ -9,11 +9,11 @@ use profiler_common::wire::{OffCpuKey, OffCpuValue, Wait, tag, thread_flag, wake
 use profiler_common::{class, fault, histogram};
 use profiler_ebpf::rules::ledger::{Interval, Missed};
 
-use crate::emit;
-use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, THREADS, Thread, control, scratch, setting};
+use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, Thread, control, scratch, setting};
 use crate::programs::task::write_totals;
 use crate::stack::{self, KernelPlace, Owner};
 use crate::task::{self, TASK_DEAD, Task};
+use crate::{emit, threads};
 
 /// A CPU goes from one thread to another: the one's run ends, the other's wait ends.
 #[btf_tracepoint(function = "sched_switch")]
@@ -27,14 +27,14 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: this CPU's working memory for switches, which nothing else on this CPU uses now.
     let scratch = unsafe { &mut *scratch };
     let mut now_ns = 0;
-    if let Some(thread) = THREADS.get(prev) {
+    if let Some(thread) = threads::get(prev) {
         // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.
         unsafe {
             now_ns = bpf_ktime_get_ns();
             switch_out(&ctx, scratch, prev, &mut *thread, now_ns);
         }
     }
-    if let Some(thread) = THREADS.get(next) {
+    if let Some(thread) = threads::get(next) {
         // SAFETY: as above.
         unsafe {
             if now_ns == 0 {
@@ -80,6 +80,7 @@ fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thr
         write_totals(&mut scratch.totals, prev, thread, now_ns);
         // SAFETY: a whole record.
         unsafe { emit::record(&raw const scratch.totals, size_of_val(&scratch.totals), fault::RING_FULL_THREAD) };
+        threads::end(prev);
     }
 }
 
@@ -172,7 +173,7 @@ fn add_interval(key: &OffCpuKey, first: &mut OffCpuValue, interval: &Interval, i
 #[btf_tracepoint(function = "sched_waking")]
 pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let woken: Task = ctx.arg::<*const task_struct>(0).cast_mut();
-    let Some(thread) = THREADS.get(woken) else { return 0 };
+    let Some(thread) = threads::get(woken) else { return 0 };
     if control().is_none_or(|control| control.stop_ns != 0) {
         return 0;
     }

@@ -9,10 +9,10 @@ use profiler_common::wire::{Exec, Header, OffCpuKey, ThreadTotals, tag, thread_f
 use profiler_common::{class, fault};
 use profiler_ebpf::rules::ledger::state;
 
-use crate::maps::{Scratch, THREADS, Thread, control, scratch, setting};
+use crate::maps::{Scratch, Thread, control, scratch, setting};
 use crate::stack::{self, Owner};
 use crate::task::{self, Task};
-use crate::{emit, filter};
+use crate::{emit, filter, threads};
 
 /// A newborn thread is made runnable, by its parent. It is accounted if its parent is, or by itself.
 #[btf_tracepoint(function = "sched_wakeup_new")]
@@ -24,7 +24,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: no arguments.
     let parent = unsafe { bpf_get_current_task_btf() };
     let mut generation = 0;
-    match THREADS.get(parent) {
+    match threads::get(parent) {
         Some(known) => {
             if task::pid(parent) == task::pid(child) {
                 // SAFETY: the parent is executing this; its exec cannot run now.
@@ -43,7 +43,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     prepare(initial, child, generation, 0);
     // SAFETY: no arguments.
     initial.ledger.start_runnable(unsafe { bpf_ktime_get_ns() }, task::sum_exec_ns(child));
-    if THREADS.create(child, initial).is_none() {
+    if threads::create(child, initial).is_none() {
         emit::count(fault::THREAD_STATE);
     }
     if task::pid(child) == task::tid(child) {
@@ -59,7 +59,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let current: Task = ctx.arg::<*const task_struct>(0).cast_mut();
-    let generation = match THREADS.get(current) {
+    let generation = match threads::get(current) {
         // SAFETY: only exec writes the generation, and this thread is executing it.
         Some(thread) => unsafe {
             (*thread).generation += 1;
@@ -75,7 +75,7 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             prepare(initial, current, 0, 0);
             // SAFETY: no arguments.
             initial.ledger.start_running(unsafe { bpf_ktime_get_ns() }, task::sum_exec_ns(current));
-            if THREADS.create(current, initial).is_none() {
+            if threads::create(current, initial).is_none() {
                 emit::count(fault::THREAD_STATE);
                 return 0;
             }
@@ -130,7 +130,7 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
     let Some(scratch) = scratch(scratch::ITERATOR) else { return 0 };
     // SAFETY: the daemon runs one iterator at a time.
     let scratch = unsafe { &mut *scratch };
-    let thread = match THREADS.get(task) {
+    let thread = match threads::get(task) {
         Some(thread) => thread,
         None => {
             let is_over = control().is_none_or(|control| control.stop_ns != 0);
@@ -138,7 +138,7 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
                 return 0;
             }
             seed(scratch, task);
-            match THREADS.get(task) {
+            match threads::get(task) {
                 Some(thread) => thread,
                 None => return 0,
             }
@@ -185,7 +185,7 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
     if task.is_null() {
         return 0;
     }
-    let (Some(thread), Some(scratch)) = (THREADS.get(task), scratch(scratch::ITERATOR)) else { return 0 };
+    let (Some(thread), Some(scratch)) = (threads::get(task), scratch(scratch::ITERATOR)) else { return 0 };
     // SAFETY: as in `threads`; of the thread only what the open interval began with is written, and
     // only while it is open.
     let (thread, scratch) = unsafe { (&mut *thread, &mut *scratch) };
@@ -229,7 +229,7 @@ fn seed(scratch: &mut Scratch, task: Task) {
         initial.syscall = task::syscall(regs);
         initial.ledger.start_blocked(now_ns, sum_exec_ns, task::wait_class(task, regs, initial.syscall));
     }
-    if THREADS.create(task, initial).is_none() {
+    if threads::create(task, initial).is_none() {
         emit::count(fault::THREAD_STATE);
     }
 }

@@ -12,8 +12,8 @@ use crate::run::{self, say};
 use crate::workspace;
 
 /// The objects that we ship: name, and features of `profiler-ebpf`.
-const VARIANTS: &[(&str, &[&str])] = &[(DAEMON, &[])];
-/// The variant that the daemon carries inside.
+const VARIANTS: &[(&str, &[&str])] = &[(DAEMON, &[]), ("profilerd-hashed", &["hashed-threads"])];
+/// The variant whose path the daemon's build is told; the others lie beside it.
 const DAEMON: &str = "profilerd";
 
 const TARGET: &str = "bpfel-unknown-none";
