@@ -29,7 +29,11 @@ fn twenty_reasons_to_wait_are_told_apart() {
                 "  {name:9} {class:13} {:6.2} % of its {waited} ns, {} waits{}",
                 share * 100.0,
                 truth.number("calls"),
-                if excused > 0 { format!(", {:.2} % of them preempted", excused as f64 * 100.0 / waited as f64) } else { String::new() }
+                if excused > 0 {
+                    format!(", {:.2} % of them preempted", excused as f64 * 100.0 / waited as f64)
+                } else {
+                    String::new()
+                }
             );
             // The switch itself, some 4 us, is blocked time for us and CPU time for the thread.
             if share < SHARE || beyond > 0.03 {

@@ -16,19 +16,32 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
-static void nap_ms(long ms) {
+// What follows a call keeps the compiler from leaving the function before it is made. A function that
+// calls libc is not on a stack of frame pointers, since libc keeps none: hence one more around it.
+NOINLINE void nap_ms(long ms) {
 	struct timespec t = {ms / 1000, ms % 1000 * 1000000};
 	nanosleep(&t, NULL);
+	__asm__ volatile("" ::: "memory");
 }
 
-// What follows the call keeps the compiler from leaving the function before it is made.
+NOINLINE void lock(void) {
+	pthread_mutex_lock(&mutex);
+	__asm__ volatile("" ::: "memory");
+}
+
+NOINLINE void read_to_end(void) {
+	char byte;
+	while (read(0, &byte, 1) > 0)
+		;
+}
+
 NOINLINE void sleeps_throughout(void) {
 	nap_ms(60000);
 	__asm__ volatile("" ::: "memory");
 }
 
 NOINLINE void waits_throughout(void) {
-	pthread_mutex_lock(&mutex);
+	lock();
 	__asm__ volatile("" ::: "memory");
 }
 
@@ -83,8 +96,6 @@ int main(void) {
 	}
 	puts("ready");
 	fflush(stdout);
-	char byte;
-	while (read(0, &byte, 1) > 0)
-		;
+	read_to_end();
 	return 0;
 }
