@@ -1,0 +1,45 @@
+//! Why threads wait: twenty reasons, each with a thread of its own.
+
+mod support;
+
+use support::{folder, kernel, truths, workload};
+
+/// Every thread has at least this much of the wait that it measured in the class that it names.
+const SHARE: f64 = 0.97;
+
+#[test]
+fn twenty_reasons_to_wait_are_told_apart() {
+    let Some(kernel) = kernel() else { return };
+    let (waits, scratch) = (workload("waits"), folder());
+    let arguments = ["-q", "--", waits.to_str().unwrap(), "4", scratch.path().to_str().unwrap()];
+    support::twice(|| {
+        let (report, outcome) = kernel.record_words(arguments);
+        let truths = truths(&outcome.stdout);
+        assert_eq!(truths.len(), 20, "{}", outcome.stdout);
+        let mut wrong = Vec::new();
+        for truth in &truths {
+            let (name, class, waited) = (truth.text("name"), truth.text("class"), truth.number("waited_ns"));
+            let ledger = &report.thread(truth.number("tid")).ledger;
+            let ours = ledger.class(class);
+            // Time preempted inside a call is in the thread's own figure, and in no class.
+            let excused = waited.saturating_sub(ours).min(ledger.preempted_ns + ledger.unseen_ns);
+            let share = (ours + excused) as f64 / waited as f64;
+            let beyond = ours.saturating_sub(waited) as f64 / ledger.wall_ns as f64;
+            println!(
+                "  {name:9} {class:13} {:6.2} % of its {waited} ns, {} waits{}",
+                share * 100.0,
+                truth.number("calls"),
+                if excused > 0 {
+                    format!(", {:.2} % of them preempted", excused as f64 * 100.0 / waited as f64)
+                } else {
+                    String::new()
+                }
+            );
+            // The switch itself, some 4 us, is blocked time for us and CPU time for the thread.
+            if share < SHARE || beyond > 0.03 {
+                wrong.push(format!("{name}: {ours} ns of {waited} ns in {class}: {ledger:?}"));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    });
+}

@@ -1,0 +1,58 @@
+//! The edges of a window: threads that do nothing in it, threads that live inside it, intervals that
+//! are open at its start and its end.
+
+mod support;
+
+use std::process::Command;
+
+use support::{Frame, MS, Program, Report, kernel, workload};
+
+const WINDOW_MS: u64 = 2000;
+
+fn program_frames<'a>(report: &'a Report, tid: u32) -> Vec<&'a str> {
+    let of_program = |frame: &&'a Frame| frame.kind == "native";
+    report.gap_of(tid).stack.iter().filter(of_program).map(|frame| frame.function.as_str()).collect()
+}
+
+#[test]
+fn what_lasts_longer_than_the_window_fills_it_and_what_is_shorter_is_in_it() {
+    let Some(kernel) = kernel() else { return };
+    let edges = Program::start_and_wait_for_line(&mut Command::new(workload("edges")));
+    // Mid-run: all threads are where they stay.
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let (report, _) = kernel.record(&format!("-q --pid {} --duration {WINDOW_MS}ms", edges.pid()));
+    let window_ns = report.window.duration_ns;
+    assert!(window_ns.abs_diff(WINDOW_MS * MS) < 200 * MS, "{window_ns}");
+
+    for (name, class, function) in [
+        ("ed-asleep", "sleep", "sleeps_throughout"),
+        ("ed-locked", "lock/futex", "waits_throughout"),
+        ("edges", "pipe", "main"),
+    ] {
+        let thread = report.thread_named(name);
+        let (blocked_ns, class_ns) = (thread.ledger.blocked_ns, thread.ledger.class(class));
+        println!("  {name:10} blocked {blocked_ns} of {window_ns} ns, {class} {class_ns} ns");
+        assert!(blocked_ns.abs_diff(window_ns) < MS, "{name}: {:?}", thread.ledger);
+        assert!(class_ns.abs_diff(window_ns) < MS, "{name}: {:?}", thread.ledger);
+        let gap = report.gap_of(thread.tid);
+        assert_eq!(gap.class, class, "{name}");
+        assert!(gap.kernel_function.is_some(), "{name} has no kernel function");
+        let frames = program_frames(&report, thread.tid);
+        println!("             in {:?}, {}", gap.kernel_function, frames.join(" < "));
+        assert!(frames.contains(&function), "{name}: {frames:?}");
+    }
+
+    let napping = report.thread_named("ed-napping");
+    println!("  ed-napping {:?}", napping.ledger);
+    assert!(napping.ledger.wall_ns.abs_diff(window_ns) < MS, "there from start to end");
+    assert!(napping.ledger.class("sleep") + napping.ledger.on_cpu_ns + 5 * MS > window_ns, "asleep but for moments");
+    assert!(report.gap_of(napping.tid).has("naps"));
+
+    let flashes: Vec<_> = report.threads_named("ed-flash").collect();
+    let inside = flashes.iter().filter(|thread| thread.ended && thread.ledger.class("sleep") >= 2 * MS).count();
+    println!("  ed-flash   {} threads, {inside} of them from birth to end", flashes.len());
+    // One every 20 ms and a bit more: a busy machine wakes the flasher late.
+    assert!((50..=101).contains(&flashes.len()), "{}", flashes.len());
+    assert!(inside + 1 >= flashes.len(), "all but one at the very end are whole");
+    assert!(flashes.iter().all(|thread| thread.ledger.wall_ns < 100 * MS));
+}

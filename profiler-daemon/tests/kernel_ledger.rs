@@ -1,0 +1,101 @@
+//! Where wall time went, against what threads know of themselves and what the kernel counts.
+
+mod support;
+
+use support::{Report, kernel, truths, workload};
+
+/// A difference as a share of wall time, in percent.
+fn percent(ours: u64, theirs: u64, wall_ns: u64) -> f64 {
+    (ours as f64 - theirs as f64) * 100.0 / wall_ns as f64
+}
+
+/// A thread's clocks are read right before it ends: what its end costs, some 0.1 ms, is within the
+/// bounds of 4 s.
+#[test]
+fn a_ledger_agrees_with_the_clocks_of_its_thread() {
+    let Some(kernel) = kernel() else { return };
+    let wallmix = workload("wallmix");
+    support::twice(|| {
+        let (report, outcome) = kernel.record_words(["-q", "--", wallmix.to_str().unwrap(), "4"]);
+        let truths = truths(&outcome.stdout);
+        assert_eq!(truths.len(), 6, "{}", outcome.stdout);
+        println!("wallmix: residual at worst {:.4} per mille of wall", report.worst_residual());
+        for truth in &truths {
+            let ledger = &report.thread(truth.number("tid")).ledger;
+            let name = truth.text("name");
+            let on_cpu = percent(ledger.on_cpu_ns, truth.number("cpu_ns"), ledger.wall_ns);
+            let run_queue = percent(ledger.run_queue_ns, truth.number("run_queue_ns"), ledger.wall_ns);
+            let class = match name {
+                "mx-sleep" | "mx-hold" => "sleep",
+                "mx-lock" => "lock/futex",
+                _ => "",
+            };
+            let waited = ledger.off_cpu_by_class.get(class).copied().unwrap_or(0);
+            // What a thread measures around its calls has the preemptions inside them, too.
+            let inside = truth.number("waited_ns").saturating_sub(waited);
+            let class_error = match class {
+                "" => percent(ledger.blocked_ns, 0, ledger.wall_ns),
+                _ => {
+                    let excused = inside.min(ledger.preempted_ns + ledger.unseen_ns);
+                    percent(waited + excused, truth.number("waited_ns"), ledger.wall_ns)
+                }
+            };
+            println!(
+                "  {name:10} on-CPU {on_cpu:+.3} %, run-queue {run_queue:+.3} %, {class} {class_error:+.3} %, \
+                 unseen {:.3} % of wall",
+                percent(ledger.unseen_ns, 0, ledger.wall_ns)
+            );
+            for (what, error, bound) in
+                [("on-CPU", on_cpu, 0.5), ("run-queue", run_queue, 1.0), ("its wait", class_error, 1.0)]
+            {
+                if error.abs() > bound {
+                    return Err(format!("{name}: {what} is off by {error:.3} % of wall: {ledger:?}"));
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn two_thousand_threads_and_two_hundred_processes_are_all_accounted() {
+    let Some(kernel) = kernel() else { return };
+    let churn = workload("churn");
+    let (report, outcome) = kernel.record_words(["-q", "--", churn.to_str().unwrap(), "2000", "200"]);
+    let truths = truths(&outcome.stdout);
+    let truth = &truths[0];
+    let threads = report.threads_named("ch-t").count();
+    let processes = report.processes.iter().filter(|process| process.comm == "churn").count();
+    let sleep_ns: u64 = report.threads_named("ch-t").map(|thread| thread.ledger.class("sleep")).sum();
+    let main = report.processes[0].pid;
+    let children_ns: u64 = children(&report, main).map(|thread| thread.ledger.on_cpu_ns).sum();
+    println!(
+        "churn: {threads} threads, {processes} processes, sleep {:.1} ms (threads say {:.1}), \
+         CPU of children {:.1} ms (kernel says {:.1}), losses {:?}",
+        sleep_ns as f64 / 1e6,
+        truth.number("sleep_ns") as f64 / 1e6,
+        children_ns as f64 / 1e6,
+        truth.number("cpu_ns") as f64 / 1e6,
+        report.losses.iter().filter(|(_, count)| **count > 0).collect::<Vec<_>>(),
+    );
+    assert_eq!(threads, 2000);
+    assert_eq!(processes, 201, "200 children and their parent");
+    assert_eq!(report.threads.len(), 2201);
+    assert!(report.threads.iter().all(|thread| thread.ended));
+    let unseen_ns = report.total().unseen_ns;
+    assert!(sleep_ns + unseen_ns >= 2_000_000_000, "1 ms a thread: {sleep_ns}");
+    // The threads measure around the call, with its own cost and preemptions.
+    let said = truth.number("sleep_ns");
+    assert!(sleep_ns <= said && sleep_ns + unseen_ns > said - said / 5, "{sleep_ns} of {said}");
+    assert!(children_ns >= 200_000_000, "1 ms a process: {children_ns}");
+    // `rusage` cuts each child's time to microseconds and takes it before the end of the exit.
+    let said = truth.number("cpu_ns");
+    assert!(children_ns.abs_diff(said) < said / 10, "{children_ns}, the kernel says {said}");
+    for cause in ["ring_full_thread", "thread_state_full", "torn_read", "undecodable_records"] {
+        assert_eq!(report.loss(cause), 0, "{cause}");
+    }
+}
+
+fn children(report: &Report, main: u32) -> impl Iterator<Item = &support::Thread> {
+    report.threads.iter().filter(move |thread| thread.pid != main)
+}
