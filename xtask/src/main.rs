@@ -1,6 +1,7 @@
 //! Builds, tests and demonstrates profilerd: everything that `cargo build` alone cannot do,
 //! because the kernel programs are made for another target by another compiler.
 
+mod bench;
 mod build;
 mod demo;
 mod install;
@@ -27,6 +28,9 @@ enum Command {
     Demo(demo::Args),
     /// Install the program, its man page, shell completions and unit
     Install(install::Args),
+    /// Measure what profilerd costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Check that the kernel programs hold no panic path and no open call
     CheckObject,
 }
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Install(args) => install::run(&args),
+        Command::Bench(bench) => bench::run(&bench),
         Command::CheckObject => kernel::check::all(),
     };
     match done {

@@ -3,5 +3,5 @@
 pub(crate) mod build;
 pub(crate) mod check;
 mod linker;
-mod packages;
+pub(crate) mod packages;
 mod toolchain;

@@ -1,0 +1,37 @@
+//! What profilerd costs the programs that it watches, measured.
+
+mod driver;
+mod load;
+mod loads;
+mod machine;
+mod measure;
+mod meter;
+mod overhead;
+mod price;
+mod process;
+mod programs;
+mod summary;
+mod table;
+mod tracer;
+mod tracers;
+
+use anyhow::Result;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Bench {
+    /// Slowdown of real loads under profilerd and under other tracers, as a Markdown table
+    ///
+    /// Each traced run stands between two untraced ones. Needs root; loads and tracers that are not
+    /// installed are installed by apt.
+    Overhead(overhead::Args),
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// It could not be run, or with `--check` a budget was missed.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Overhead(args) => overhead::run(args),
+    }
+}
