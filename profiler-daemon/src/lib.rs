@@ -1,6 +1,7 @@
 //! The daemon side of profilerd. The modules are the data path, in order:
 //! `capture` and `decode` (bytes in), `accounting` (time), `process` and `symbolize` (places),
-//! `aggregate` (a finished window), `sink` (files and the report), `cli` (people).
+//! `aggregate` (a finished window), `sink` (files and the report), `cli` (people). `signal` says what
+//! is measured, and `daemon` is the only module that knows the order of the stages.
 
 pub mod accounting;
 pub mod aggregate;
@@ -10,5 +11,6 @@ pub mod daemon;
 pub mod decode;
 pub mod model;
 pub mod process;
+pub mod signal;
 pub mod sink;
 pub mod symbolize;

@@ -21,18 +21,22 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, CliError> {
         })?;
         capabilities.extend(of_process);
     }
-    let ready = ready(&capabilities);
+    let is_ready = missing(&capabilities).is_none();
     let color = terminal::stdout_colors(Color::Auto);
     let text = render(&headline(), &capabilities, args.pid, color);
     super::print(|out| {
         out.extend_from_slice(text.as_bytes());
         Ok(())
     })?;
-    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn ready(capabilities: &[Capability]) -> bool {
-    capabilities.iter().all(|capability| !capability.required || capability.support != Support::No)
+/// The first thing that keeps the main job from running. Those after it often follow from it.
+fn missing(capabilities: &[Capability]) -> Option<&'static str> {
+    capabilities
+        .iter()
+        .find(|capability| capability.required && capability.support == Support::No)
+        .map(|capability| capability.name)
 }
 
 fn headline() -> String {
@@ -71,12 +75,10 @@ fn render(headline: &str, capabilities: &[Capability], pid: Option<u32>, color: 
         }
     }
     text.push('\n');
-    text.push_str(&match (ready(capabilities), pid) {
-        (true, Some(pid)) => format!("ready: `profilerd --pid {pid}` will work\n"),
-        (true, None) => "ready: `profilerd --pid N` will work\n".to_owned(),
-        (false, _) => {
-            "not ready: what says `no` above and belongs to the ledger or the CPU samples must work first\n".to_owned()
-        }
+    text.push_str(&match (missing(capabilities), pid) {
+        (None, Some(pid)) => format!("ready: `profilerd --pid {pid}` will work\n"),
+        (None, None) => "ready: `profilerd --pid N` will work\n".to_owned(),
+        (Some(name), _) => format!("not ready: `{name}` must work first\n"),
     });
     text
 }
@@ -92,17 +94,17 @@ mod tests {
     #[test]
     fn verdicts_stand_in_columns_with_their_remedy_below() {
         let found = [
-            capability("ledger", Support::Yes, "", None),
-            capability("CPU samples", Support::Yes, "software clock", None),
+            capability("kernel programs", Support::Yes, "", None),
+            capability("cpu", Support::Yes, "software clock", None),
             capability("kernel symbols", Support::No, "hidden", Some("sysctl kernel.kptr_restrict=1")),
         ];
         assert_eq!(
             render("profilerd 0.1.0", &found, None, false),
             "profilerd 0.1.0\n\n  \
-               ledger           yes\n  \
-               CPU samples      yes      software clock\n  \
-               kernel symbols   no       hidden\n  \
-\x20                         try: sysctl kernel.kptr_restrict=1\n\n\
+               kernel programs   yes\n  \
+               cpu               yes      software clock\n  \
+               kernel symbols    no       hidden\n  \
+\x20                          try: sysctl kernel.kptr_restrict=1\n\n\
              ready: `profilerd --pid N` will work\n"
         );
     }
@@ -110,8 +112,10 @@ mod tests {
     #[test]
     fn only_what_is_required_decides() {
         let optional = capability("x", Support::No, "", None);
-        assert!(ready(std::slice::from_ref(&optional)));
-        assert!(!ready(&[Capability { required: true, ..optional.clone() }]));
-        assert!(ready(&[Capability { required: true, support: Support::Partly, ..optional }]));
+        let required = Capability { required: true, name: "y", ..optional.clone() };
+        let partly = Capability { required: true, support: Support::Partly, ..optional.clone() };
+        assert_eq!(missing(&[optional.clone(), partly]), None);
+        assert_eq!(missing(&[optional, required.clone()]), Some("y"));
+        assert!(render("", &[required], Some(7), false).ends_with("\nnot ready: `y` must work first\n"));
     }
 }

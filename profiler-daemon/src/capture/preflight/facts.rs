@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 
 use super::rights::Rights;
-use super::try_call::{self, SamplingClock};
+use super::try_call;
 
 /// KiB of the map that stands for all maps of a capture.
 const LARGE_MAP_KIB: u32 = 16 << 10;
@@ -28,7 +28,6 @@ pub(super) struct Facts {
     pub(super) small_map: Attempt,
     pub(super) large_map: Attempt,
     pub(super) software_clock: Attempt,
-    pub(super) hardware_cycles: Attempt,
     pub(super) perf_event_paranoid: Option<i32>,
     /// Whether `/proc/kallsyms` shows addresses to us.
     pub(super) kernel_addresses: bool,
@@ -47,8 +46,7 @@ impl Facts {
             btf: attempt(read_one_byte("/sys/kernel/btf/vmlinux")),
             large_map: if small_map.is_ok() { attempt(try_call::kernel_map(LARGE_MAP_KIB)) } else { small_map },
             small_map,
-            software_clock: attempt(try_call::sampling_clock(SamplingClock::SoftwareCpu)),
-            hardware_cycles: attempt(try_call::sampling_clock(SamplingClock::HardwareCycles)),
+            software_clock: attempt(try_call::software_clock()),
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
             kernel_addresses: kernel_addresses(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),

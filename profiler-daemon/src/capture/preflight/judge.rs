@@ -1,23 +1,27 @@
 //! From facts to what a person can do: pure, so that every machine can be tested on any other.
 
 use super::facts::Facts;
+use super::programs::Programs;
 use super::rights::Right;
 use crate::model::{Capability, Support};
+use crate::signal::{self, Need, Signal};
 
 /// The verdicts, the main job first.
-pub(super) fn judge(facts: &Facts) -> Vec<Capability> {
-    let ledger = ledger(facts);
-    let runs = ledger.support != Support::No;
-    vec![
-        ledger,
-        needs_ledger(runs, wait_classes(facts)),
-        needs_ledger(runs, kernel_stacks(facts)),
-        needs_ledger(runs, yes("stacks of programs", "by frame pointers")),
-        cpu_samples(facts),
+pub(super) fn judge(facts: &Facts, programs: &Programs) -> Vec<Capability> {
+    let loads = kernel_programs(facts, programs);
+    let runs = loads.support != Support::No;
+    let mut verdicts = vec![loads];
+    verdicts.extend(signal::ALL.map(|signal| needs_programs(runs, of_signal(signal, facts, programs))));
+    verdicts.extend([
+        needs_programs(runs, wait_classes(facts)),
+        needs_programs(runs, kernel_stacks(facts)),
+        needs_programs(runs, yes("stacks of programs", "by frame pointers")),
         kernel_symbols(facts),
         program_symbols(facts),
+        own_cost(facts),
         process_ids(facts),
-    ]
+    ]);
+    verdicts
 }
 
 fn yes(name: &'static str, reason: impl Into<String>) -> Capability {
@@ -32,12 +36,12 @@ fn no(name: &'static str, reason: impl Into<String>, remedy: Option<&str>) -> Ca
     Capability { support: Support::No, ..partly(name, reason, remedy) }
 }
 
-/// Whatever keeps the ledger from working was said there.
-fn needs_ledger(runs: bool, verdict: Capability) -> Capability {
-    if runs { verdict } else { no(verdict.name, AS_LEDGER, None) }
+/// Whatever keeps the programs from running was said there.
+fn needs_programs(runs: bool, verdict: Capability) -> Capability {
+    if runs { verdict } else { Capability { required: verdict.required, ..no(verdict.name, AS_PROGRAMS, None) } }
 }
 
-const AS_LEDGER: &str = "as the ledger";
+const AS_PROGRAMS: &str = "as the kernel programs";
 
 /// What keeps kernel programs from running at all, and the way out.
 fn programs_refused(facts: &Facts) -> Option<(String, &'static str)> {
@@ -55,8 +59,8 @@ fn programs_refused(facts: &Facts) -> Option<(String, &'static str)> {
     Some(found)
 }
 
-fn ledger(facts: &Facts) -> Capability {
-    const NAME: &str = "ledger (on-CPU, run-queue, blocked)";
+fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
+    const NAME: &str = "kernel programs";
     let verdict = if let Some((reason, remedy)) = programs_refused(facts) {
         no(NAME, reason, Some(remedy))
     } else if let Err(errno) = facts.btf {
@@ -76,9 +80,34 @@ fn ledger(facts: &Facts) -> Capability {
             Some("ulimit -l unlimited; in a unit: LimitMEMLOCK=infinity"),
         )
     } else {
-        yes(NAME, "")
+        match programs {
+            Programs::Loaded { names, took } => {
+                yes(NAME, format!("{} loaded and removed again in {} ms", names.len(), took.as_millis()))
+            }
+            Programs::Refused { reason, remedy } => no(NAME, reason, Some(remedy)),
+        }
     };
     Capability { required: true, ..verdict }
+}
+
+/// A signal whose programs run works if the machine offers the rest.
+fn of_signal(signal: &Signal, facts: &Facts, programs: &Programs) -> Capability {
+    let needed = signal.needs.iter().map(|need| match need {
+        Need::SamplingClock => sampling_clock(signal.name, facts),
+    });
+    let without = signal.optional.iter().filter_map(|optional| match programs {
+        Programs::Loaded { names, .. } if !names.contains(optional.program) => {
+            Some(partly(signal.name, optional.without, None))
+        }
+        _ => None,
+    });
+    let worst = |support: Support| match support {
+        Support::No => 0,
+        Support::Partly => 1,
+        Support::Yes => 2,
+    };
+    let verdict = needed.chain(without).min_by_key(|verdict| worst(verdict.support));
+    Capability { required: true, ..verdict.unwrap_or_else(|| yes(signal.name, "")) }
 }
 
 fn kernel_reads(facts: &Facts) -> bool {
@@ -106,19 +135,16 @@ fn kernel_stacks(facts: &Facts) -> Capability {
     }
 }
 
-fn cpu_samples(facts: &Facts) -> Capability {
-    const NAME: &str = "CPU samples";
-    let verdict = match (facts.software_clock, facts.hardware_cycles) {
-        (Ok(()), Ok(())) => yes(NAME, "hardware cycles"),
-        (Ok(()), Err(_)) => yes(NAME, "software clock (no hardware counters)"),
-        (Err(libc::EACCES | libc::EPERM), _) => {
+fn sampling_clock(name: &'static str, facts: &Facts) -> Capability {
+    match facts.software_clock {
+        Ok(()) => yes(name, "sampled by the kernel's software clock"),
+        Err(libc::EACCES | libc::EPERM) => {
             let level = facts.perf_event_paranoid.map(|level| format!(" (kernel.perf_event_paranoid={level})"));
             let reason = format!("perf_event_open is refused{}", level.unwrap_or_default());
-            no(NAME, reason, Some("run as root; with CAP_PERFMON alone: sysctl kernel.perf_event_paranoid=2"))
+            no(name, reason, Some("run as root; with CAP_PERFMON alone: sysctl kernel.perf_event_paranoid=2"))
         }
-        (Err(errno), _) => no(NAME, format!("perf_event_open fails ({})", errno_name(errno)), None),
-    };
-    Capability { required: true, ..verdict }
+        Err(errno) => no(name, format!("perf_event_open fails ({})", errno_name(errno)), None),
+    }
 }
 
 fn kernel_symbols(facts: &Facts) -> Capability {
@@ -148,6 +174,17 @@ fn program_symbols(facts: &Facts) -> Capability {
     }
 }
 
+fn own_cost(facts: &Facts) -> Capability {
+    const NAME: &str = "own cost of a capture";
+    match facts.rights.missing(&[Right::SysAdmin]) {
+        None => yes(NAME, ""),
+        Some(missing) => {
+            let reason = format!("of the daemon; of its kernel programs not without {missing}");
+            partly(NAME, reason, Some("run as root, or grant this right"))
+        }
+    }
+}
+
 fn process_ids(facts: &Facts) -> Capability {
     const NAME: &str = "process ids of the host";
     if facts.host_pids {
@@ -164,8 +201,21 @@ fn errno_name(errno: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::super::rights::Rights;
     use super::*;
+
+    const MOST: &[&str] =
+        &["cpu_sample", "sched_process_exec", "sched_switch", "sched_waking", "sched_wakeup_new", "threads"];
+
+    fn loaded(names: &[&str]) -> Programs {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Programs::Loaded { names, took: std::time::Duration::from_millis(60) }
+    }
+
+    fn all_loaded() -> Programs {
+        loaded(&[MOST, &["sleepers"]].concat())
+    }
 
     fn root() -> Facts {
         Facts {
@@ -176,7 +226,6 @@ mod tests {
             small_map: Ok(()),
             large_map: Ok(()),
             software_clock: Ok(()),
-            hardware_cycles: Err(libc::ENOENT),
             perf_event_paranoid: Some(2),
             kernel_addresses: true,
             kptr_restrict: Some(1),
@@ -186,8 +235,8 @@ mod tests {
 
     /// What is not a plain yes: `name: support, reason`.
     #[track_caller]
-    fn check(facts: Facts, expected: &[&str]) {
-        let short: Vec<String> = judge(&facts)
+    fn check(facts: Facts, programs: Programs, expected: &[&str]) {
+        let short: Vec<String> = judge(&facts, &programs)
             .iter()
             .filter(|verdict| verdict.support != Support::Yes)
             .map(|verdict| format!("{}: {:?}, {}", verdict.name, verdict.support, verdict.reason))
@@ -197,7 +246,8 @@ mod tests {
 
     #[test]
     fn root_on_a_plain_host_can_do_all() {
-        check(root(), &[]);
+        check(root(), all_loaded(), &[]);
+        assert_eq!(judge(&root(), &all_loaded())[0].reason, "7 loaded and removed again in 60 ms");
     }
 
     #[test]
@@ -212,21 +262,32 @@ mod tests {
                 perf_event_paranoid: Some(3),
                 ..root()
             },
+            refused(),
             &[
-                "ledger (on-CPU, run-queue, blocked): No, needs CAP_BPF and CAP_PERFMON",
-                "classes of waits: No, as the ledger",
-                "stacks of kernel code: No, as the ledger",
-                "stacks of programs: No, as the ledger",
-                "CPU samples: No, perf_event_open is refused (kernel.perf_event_paranoid=3)",
+                "kernel programs: No, needs CAP_BPF and CAP_PERFMON",
+                "cpu: No, as the kernel programs",
+                "off-cpu: No, as the kernel programs",
+                "run-queue: No, as the kernel programs",
+                "classes of waits: No, as the kernel programs",
+                "stacks of kernel code: No, as the kernel programs",
+                "stacks of programs: No, as the kernel programs",
                 "kernel symbols: No, /proc/kallsyms hides addresses without CAP_SYSLOG",
                 "symbols of programs: Partly, only of your own processes without CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE",
+                "own cost of a capture: Partly, of the daemon; of its kernel programs not without CAP_SYS_ADMIN",
             ],
         );
     }
 
+    fn refused() -> Programs {
+        Programs::Refused {
+            reason: "cannot load kernel program `threads`".to_owned(),
+            remedy: "a newer kernel".to_owned(),
+        }
+    }
+
     #[test]
     fn each_obstacle_has_its_own_reason() {
-        let first = |facts: Facts| judge(&facts)[0].reason.clone();
+        let first = |facts: Facts| judge(&facts, &refused())[0].reason.clone();
         assert_eq!(first(Facts { btf: Err(libc::ENOENT), ..root() }), "/sys/kernel/btf/vmlinux is missing");
         assert_eq!(first(Facts { btf: Err(libc::EACCES), ..root() }), "/sys/kernel/btf/vmlinux cannot be read");
         assert_eq!(
@@ -241,6 +302,25 @@ mod tests {
             first(Facts { small_map: Err(libc::ENOSYS), ..root() }),
             "this kernel, or a seccomp filter, has no bpf system call"
         );
+        assert_eq!(first(root()), "cannot load kernel program `threads`");
+    }
+
+    #[test]
+    fn a_signal_lacks_what_its_optional_program_gives() {
+        check(
+            root(),
+            loaded(MOST),
+            &["off-cpu: Partly, threads that sleep all the time have no stack (Linux 5.18 can tell)"],
+        );
+    }
+
+    #[test]
+    fn without_a_clock_there_are_no_samples_and_no_main_job() {
+        let facts = Facts { software_clock: Err(libc::EACCES), ..root() };
+        let verdicts = judge(&facts, &all_loaded());
+        let cpu = verdicts.iter().find(|verdict| verdict.name == signal::CPU.name).unwrap();
+        assert_eq!((cpu.support, cpu.required), (Support::No, true));
+        assert_eq!(cpu.reason, "perf_event_open is refused (kernel.perf_event_paranoid=2)");
     }
 
     #[test]
@@ -253,6 +333,7 @@ mod tests {
                 kptr_restrict: Some(2),
                 ..root()
             },
+            all_loaded(),
             &[
                 "classes of waits: Partly, no socket or pipe behind read and write: \
                  lockdown=confidentiality forbids reading kernel memory",
@@ -267,13 +348,14 @@ mod tests {
 
     #[test]
     fn whatever_does_not_work_says_what_to_do() {
-        for facts in [
-            Facts { rights: Rights(0), small_map: Err(libc::EPERM), ..root() },
-            Facts { btf: Err(libc::ENOENT), ..root() },
-            Facts { software_clock: Err(libc::EPERM), kernel_addresses: false, ..root() },
+        for (facts, programs) in [
+            (Facts { rights: Rights(0), small_map: Err(libc::EPERM), ..root() }, refused()),
+            (Facts { btf: Err(libc::ENOENT), ..root() }, refused()),
+            (root(), refused()),
+            (Facts { software_clock: Err(libc::EPERM), kernel_addresses: false, ..root() }, all_loaded()),
         ] {
-            for verdict in judge(&facts).iter().filter(|verdict| verdict.support == Support::No) {
-                assert!(verdict.remedy.is_some() || verdict.reason == AS_LEDGER, "{verdict:?}");
+            for verdict in judge(&facts, &programs).iter().filter(|verdict| verdict.support == Support::No) {
+                assert!(verdict.remedy.is_some() || verdict.reason == AS_PROGRAMS, "{verdict:?}");
             }
         }
     }

@@ -3,6 +3,7 @@
 mod facts;
 mod judge;
 mod process;
+mod programs;
 mod rights;
 mod try_call;
 
@@ -10,8 +11,8 @@ pub use process::{NoProcess, probe_process};
 
 use crate::model::Capability;
 
-/// Tries what a capture needs, without leaving anything behind, and says what works, in the order
-/// in which a person should read it.
+/// Tries what a capture needs, up to loading the kernel programs, without leaving anything behind, and
+/// says what works, in the order in which a person should read it.
 pub fn probe() -> Vec<Capability> {
-    judge::judge(&facts::Facts::gather())
+    judge::judge(&facts::Facts::gather(), &programs::load())
 }

@@ -83,14 +83,14 @@ fn judge(seen: &Seen) -> Vec<Capability> {
     };
     let maps = match &seen.maps {
         Err(error) => {
-            let reason = format!("its mappings cannot be read ({})", error.kind());
-            return vec![verdict(PROCESS, Support::No, reason, Some("run as root, or grant CAP_SYS_PTRACE"))];
+            let reason = format!("its time without names: its mappings cannot be read ({})", error.kind());
+            return vec![verdict(PROCESS, Support::Partly, reason, Some("run as root, or grant CAP_SYS_PTRACE"))];
         }
         Ok(maps) => maps,
     };
     if maps.is_empty() {
         let reason = "a kernel thread or a process that has ended: nothing to profile".to_owned();
-        return vec![verdict(PROCESS, Support::No, reason, None)];
+        return vec![Capability { required: true, ..verdict(PROCESS, Support::No, reason, None) }];
     }
     let files = executable_files(maps);
     let reason = format!("{files} executable {}", if files == 1 { "mapping" } else { "mappings" });
@@ -161,6 +161,6 @@ mod tests {
     #[test]
     fn a_kernel_thread_cannot_be_profiled() {
         let seen = Seen { maps: Ok(String::new()), exe: Err(io::Error::from(io::ErrorKind::NotFound)) };
-        assert_eq!(judge(&seen)[0].support, Support::No);
+        assert!(judge(&seen)[0].required && judge(&seen)[0].support == Support::No);
     }
 }

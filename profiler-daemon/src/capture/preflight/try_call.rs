@@ -3,15 +3,6 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 
-/// A sampling clock, as `perf_event_open` names it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum SamplingClock {
-    /// The kernel's own timer: on every machine.
-    SoftwareCpu,
-    /// The CPU's cycle counter: often absent in virtual machines.
-    HardwareCycles,
-}
-
 /// The first published form of the structure, which every kernel still takes.
 /// Source: `struct perf_event_attr`, include/uapi/linux/perf_event.h, `PERF_ATTR_SIZE_VER0`.
 #[repr(C)]
@@ -30,20 +21,21 @@ struct PerfEventAttr {
 }
 const _: () = assert!(size_of::<PerfEventAttr>() == 64);
 
-/// Opens the clock on a whole CPU, as a capture does, and closes it again.
-pub(super) fn sampling_clock(clock: SamplingClock) -> io::Result<()> {
-    const TYPE_HARDWARE: u32 = 0;
+/// Opens the kernel's own timer on a whole CPU, as a capture does, and closes it again.
+pub(super) fn software_clock() -> io::Result<()> {
     const TYPE_SOFTWARE: u32 = 1;
-    const COUNT_HW_CPU_CYCLES: u64 = 0;
     const COUNT_SW_CPU_CLOCK: u64 = 0;
     const FLAG_DISABLED: u64 = 1;
     const FLAG_FD_CLOEXEC: libc::c_ulong = 8;
-    let (kind, config) = match clock {
-        SamplingClock::SoftwareCpu => (TYPE_SOFTWARE, COUNT_SW_CPU_CLOCK),
-        SamplingClock::HardwareCycles => (TYPE_HARDWARE, COUNT_HW_CPU_CYCLES),
-    };
     let size = size_of::<PerfEventAttr>() as u32;
-    let attr = PerfEventAttr { kind, size, config, sample_period: 1 << 24, flags: FLAG_DISABLED, ..Default::default() };
+    let attr = PerfEventAttr {
+        kind: TYPE_SOFTWARE,
+        size,
+        config: COUNT_SW_CPU_CLOCK,
+        sample_period: 1 << 24,
+        flags: FLAG_DISABLED,
+        ..Default::default()
+    };
     // SAFETY: `sched_getcpu` takes nothing.
     let cpu = unsafe { libc::sched_getcpu() }.max(0);
     let all_processes: libc::pid_t = -1;

@@ -1,0 +1,118 @@
+//! The kernel programs, loaded as a capture loads them and dropped again.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use crate::capture::btf::Btf;
+use crate::capture::kernel::{Filter, Kernel};
+use crate::capture::object::{NoKernelPrograms, object};
+use crate::capture::settings;
+
+/// What became of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Programs {
+    /// The kernel takes all that must be there.
+    Loaded {
+        /// Which it took.
+        names: BTreeSet<String>,
+        /// How long it took.
+        took: Duration,
+    },
+    /// It does not.
+    Refused {
+        /// Why, in one line.
+        reason: String,
+        /// What to do about it.
+        remedy: String,
+    },
+}
+
+/// Loads everything and attaches nothing.
+pub(super) fn load() -> Programs {
+    let start = Instant::now();
+    match try_load() {
+        Ok(names) => Programs::Loaded { names, took: start.elapsed() },
+        Err((error, remedy)) => Programs::Refused { reason: reason(error.as_ref()), remedy },
+    }
+}
+
+fn try_load() -> Result<BTreeSet<String>, (Box<dyn Error>, String)> {
+    let object = object().ok_or_else(|| (NoKernelPrograms.into(), NoKernelPrograms.remedy().to_owned()))?;
+    let settings = Btf::of_kernel().and_then(|btf| settings::of_kernel(&btf)).map_err(|error| {
+        let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, 5.15 or later";
+        (error.into(), remedy.to_owned())
+    })?;
+    // Every rule is on: the verifier skips the code of those that are off.
+    let filter = Filter { pids: vec![1], comms: vec![String::new()], cgroups: vec![1], all: true };
+    let kernel = Kernel::load(object, settings, &filter).map_err(|error| {
+        let remedy = error.remedy();
+        (error.into(), remedy)
+    })?;
+    // Only of what was loaded there is anything to say.
+    Ok(kernel.run_stats().into_iter().map(|(name, _, _)| name).collect())
+}
+
+/// The error and its causes in one line. Of a verifier's log the last word is kept: the reason stands
+/// at its end, before the statistics.
+fn reason(error: &(dyn Error + 'static)) -> String {
+    let mut said = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistics(line));
+        let first = lines.next().unwrap_or_default();
+        let message = match lines.next_back() {
+            Some(last) => format!("{first} … {last}"),
+            None => first.to_owned(),
+        };
+        // Some libraries repeat their source in their own message.
+        if !said.contains(&message) {
+            said = if said.is_empty() { message } else { format!("{said}: {message}") };
+        }
+        next = error.source();
+    }
+    said
+}
+
+/// Lines that the verifier ends its log with, whatever came of it.
+fn is_statistics(line: &str) -> bool {
+    ["processed ", "verification time ", "stack depth "].iter().any(|start| line.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot load kernel program `{program}`")]
+    struct Refused {
+        program: &'static str,
+        source: Verifier,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the BPF_PROG_LOAD syscall returned {source}. Verifier output: {log}")]
+    struct Verifier {
+        log: &'static str,
+        source: std::io::Error,
+    }
+
+    #[track_caller]
+    fn check(log: &'static str, expected: &str) {
+        let source = Verifier { log, source: std::io::Error::from_raw_os_error(libc::EACCES) };
+        assert_eq!(reason(&Refused { program: "sched_switch", source }), expected);
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_one_line() {
+        const START: &str = "cannot load kernel program `sched_switch`: \
+            the BPF_PROG_LOAD syscall returned Permission denied (os error 13). Verifier output:";
+        check("", START);
+        check(
+            "0: R1=ctx() R10=fp0\n1: (79) r1 = *(u64 *)(r1 +8)\nR1 invalid mem access 'scalar'\n\
+             verification time 31 usec\nstack depth 0\nprocessed 2 insns (limit 1000000)\n",
+            &format!("{START} 0: R1=ctx() R10=fp0 … R1 invalid mem access 'scalar'"),
+        );
+    }
+}
