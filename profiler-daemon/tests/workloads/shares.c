@@ -8,13 +8,19 @@
 #include <time.h>
 
 #define FUNCTIONS 3
-// One turn is some 0.3 ms: no multiple of it is near the time between two samples.
+// A turn takes some 0.1 to 0.5 ms, at random: turns of one length can fall into step with the samples.
 #define TURN 300000
+
+static unsigned turn(void) {
+	static unsigned state = 1;
+	state = state * 1103515245u + 12345u;
+	return TURN / 3 + (state >> 8) % (TURN * 4 / 3);
+}
 
 // Each with a number of its own: the compiler makes one function of equal ones.
 #define SPENDER(name, increment) \
-	__attribute__((noinline)) unsigned name(unsigned seed) { \
-		for (int i = 0; i < TURN; i++) \
+	__attribute__((noinline)) unsigned name(unsigned seed, unsigned turns) { \
+		for (unsigned i = 0; i < turns; i++) \
 			seed = seed * 1664525u + increment; \
 		return seed; \
 	}
@@ -30,7 +36,7 @@ static long now(void) {
 }
 
 int main(int count, char **arguments) {
-	unsigned (*functions[FUNCTIONS])(unsigned) = {spends_sixty, spends_thirty, spends_ten};
+	unsigned (*functions[FUNCTIONS])(unsigned, unsigned) = {spends_sixty, spends_thirty, spends_ten};
 	const char *names[FUNCTIONS] = {"spends_sixty", "spends_thirty", "spends_ten"};
 	const long shares[FUNCTIONS] = {60, 30, 10};
 	long spent[FUNCTIONS] = {0};
@@ -43,8 +49,9 @@ int main(int count, char **arguments) {
 		for (int i = 1; i < FUNCTIONS; i++)
 			if (spent[i] / shares[i] < spent[next] / shares[next])
 				next = i;
+		unsigned turns = turn();
 		long before = now();
-		seed = functions[next](seed);
+		seed = functions[next](seed, turns);
 		spent[next] += now() - before;
 		clock_gettime(CLOCK_MONOTONIC, &at);
 	} while ((at.tv_sec - start.tv_sec) + (at.tv_nsec - start.tv_nsec) / 1e9 < seconds);
