@@ -16,7 +16,8 @@
 //!    of the time under the first of them is such waiting, or running on the very way to it.
 //!
 //! **Torn stacks.** A stack without its root cannot be judged so. Then waiting in poll, in accept, for
-//! a child or for a signal is idle, and a futex is not. A walk by frame pointers may lose callers of
+//! a child or for a signal is idle; a futex under a function that parks is idle only where the thread
+//! spent 99 % of its time, that is if it did nothing else. A walk by frame pointers may lose callers of
 //! libc's leaf functions; what is left are still true callers, so such a stack reads as ending a call
 //! or two earlier and breaks neither the root loop nor the way to the wait.
 //!
@@ -111,9 +112,10 @@ fn doing(state: State, syscall: i32, parks: bool) -> Doing {
 fn idle(seen: &[Seen<'_>]) -> Vec<bool> {
     let root = root_loop(seen);
     let beyond = Beyond::new(seen, root);
+    let all: u128 = seen.iter().map(|seen| u128::from(seen.ns)).sum();
     let judge = |seen: &Seen<'_>| match (seen.doing, seen.path) {
         (Doing::Parked { .. }, Some(path)) => beyond.is_parked_at(path),
-        (Doing::Parked { alone }, None) => alone,
+        (Doing::Parked { alone }, None) => alone || u128::from(seen.ns) * 100 >= all * LOOP_PERCENT,
         _ => false,
     };
     seen.iter().map(judge).collect()

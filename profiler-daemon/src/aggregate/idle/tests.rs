@@ -165,3 +165,11 @@ fn which_waits_can_be_idle() {
     }
     assert_eq!(doing(State::OnCpu, 232, true), Doing::Running);
 }
+
+#[test]
+fn a_torn_futex_is_idle_only_for_a_thread_that_does_nothing_else() {
+    check(&["? park 1000 → idle"]);
+    check(&["? park 995 → idle", "? run 5"]);
+    check(&["? park 900 → work", "? run 100"]);
+    check(&["? block 1000 → work"]);
+}
