@@ -38,7 +38,7 @@ fn a_profiler_that_is_killed_leaves_nothing_attached() {
 #[test]
 fn thirty_runs_leave_nothing_loaded() {
     let Some(kernel) = kernel() else { return };
-    let target = Program::start(Command::new("sleep").arg("100"));
+    let target = Program::start(Command::new("sleep").arg("600"));
     let before = loaded();
     for _ in 0..30 {
         support::run(&mut kernel.profilerd(["--pid", &target.pid().to_string(), "--duration", "20ms"])).well();
@@ -83,7 +83,7 @@ fn a_hundred_captures_in_one_process_leak_nothing() {
         support::skip::<()>("needs the kernel programs: run `cargo xtask test`");
         return;
     }
-    let target = Program::start(Command::new("sleep").arg("100"));
+    let target = Program::start(Command::new("sleep").arg("600"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // What is allocated once, such as the kernel's symbols and the allocator's own arenas, is there after these.
     for _ in 0..20 {
