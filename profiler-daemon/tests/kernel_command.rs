@@ -1,5 +1,7 @@
 //! `profilerd -- COMMAND`: started by us, followed through fork and exec, its own exit code.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The files of a real capture, read by what other people wrote, say the same as the JSON report.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::fs;

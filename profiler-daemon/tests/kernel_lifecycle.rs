@@ -1,5 +1,7 @@
 //! What is left in the kernel, and in the process, after a capture: nothing.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Every kernel object that was built is taken by this kernel's verifier.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::fs;

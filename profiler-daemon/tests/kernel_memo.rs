@@ -1,5 +1,7 @@
 //! A stack that is recognised is the same stack: in a test mode each is walked all the same.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::process::{Command, Stdio};

@@ -1,5 +1,7 @@
 //! Programs that nobody here wrote, under load: Debian's packages on the loopback.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! What can be profiled: processes, names, cgroups, the machine; and what is not there.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::collections::BTreeSet;
