@@ -1,5 +1,7 @@
 //! Why threads wait: twenty reasons, each with a thread of its own.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::{folder, kernel, truths, workload};

@@ -1,5 +1,7 @@
 //! Where wall time went, against what threads know of themselves and what the kernel counts.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::{Report, kernel, truths, workload};

@@ -1,5 +1,7 @@
 //! On-CPU shares of functions, against a program that spends its CPU time by its own clock.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use support::{kernel, truths, workload};

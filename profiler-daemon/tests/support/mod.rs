@@ -51,8 +51,8 @@ pub(crate) fn installed(programs: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<_> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/bin"].map(PathBuf::from));
-    let found = programs.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-    found.filter(|file| file.is_file()).next().or_else(|| skip(&format!("needs {}", programs.join(" or "))))
+    let mut found = programs.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+    found.find(|file| file.is_file()).or_else(|| skip(&format!("needs {}", programs.join(" or "))))
 }
 
 /// Says why a test, or a part of one, does not run.

@@ -1,0 +1,101 @@
+//! `profilerd -- COMMAND`: started by us, followed through fork and exec, its own exit code.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::{Program, folder, kernel, workload};
+
+#[test]
+fn the_exit_code_is_the_commands_own() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let not_executable = folder.path().join("text");
+    fs::write(&not_executable, "no program").unwrap();
+    for (command, code) in [
+        (["sh", "-c", "exit 7"], 7),
+        (["sh", "-c", "exit 0"], 0),
+        (["sh", "-c", "kill -TERM $$"], 128 + 15),
+        (["/no/such/program", "", ""], 127),
+        ([not_executable.to_str().unwrap(), "", ""], 126),
+    ] {
+        let outcome = support::run(kernel.profilerd(["--"]).args(command));
+        println!("{command:?}: {:?} {}", outcome.status.code(), outcome.stderr.trim());
+        assert_eq!(outcome.status.code(), Some(code), "{command:?}: {}", outcome.stderr);
+        assert_eq!(outcome.stderr.contains("cannot execute"), code == 126 || code == 127, "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn under_sudo_it_runs_as_the_invoking_user() {
+    let Some(kernel) = kernel() else { return };
+    let mut profilerd = kernel.profilerd(["--", "sh", "-c", "id -u; id -g; id -G; echo $USER"]);
+    profilerd.envs([("SUDO_UID", "65534"), ("SUDO_GID", "65534"), ("SUDO_USER", "nobody")]);
+    let outcome = support::run(&mut profilerd).well();
+    let lines: Vec<_> = outcome.stdout.lines().take(4).collect();
+    println!("{lines:?}");
+    assert_eq!(lines, ["65534", "65534", "65534", "nobody"], "{}", outcome.stdout);
+}
+
+#[test]
+fn children_are_followed_and_have_their_own_names() {
+    let Some(kernel) = kernel() else { return };
+    let (report, _) = kernel.record_words(["-q", "--", "sh", "-c", "sleep 0.2; sleep 0.3; exec sleep 0.4"]);
+    println!("{:?}", report.names());
+    let mut asleep: Vec<_> =
+        report.threads_named("sleep").map(|thread| thread.ledger.class("sleep") / 100_000_000).collect();
+    asleep.sort_unstable();
+    // The last one is the shell itself, with the time that it waited for the others.
+    assert_eq!(asleep, [2, 3, 4], "{:?}", report.threads);
+    assert!(report.threads_named("sleep").any(|thread| thread.ledger.class("wait-child") > 400_000_000));
+    assert!(report.threads.iter().all(|thread| thread.ended), "{:?}", report.threads);
+}
+
+#[test]
+fn places_are_those_of_the_program_after_exec() {
+    let Some(kernel) = kernel() else { return };
+    let shares = workload("shares");
+    let script = format!("exec {} 1", shares.display());
+    let (report, _) = kernel.record_words(["-q", "--rate", "499", "--", "sh", "-c", &script]);
+    assert_eq!(report.processes.len(), 1);
+    assert_eq!(report.processes[0].comm, "shares");
+    let (own, _) = report.on_cpu_of("spends_sixty");
+    let share = own as f64 / report.total().on_cpu_ns as f64;
+    println!("after exec spends_sixty has {:.1} %", share * 100.0);
+    assert!(share > 0.5, "{:#?}", report.on_cpu);
+}
+
+/// Both programs are gone before anything is resolved.
+#[test]
+fn places_of_processes_that_have_ended_have_names() {
+    let Some(kernel) = kernel() else { return };
+    let script = format!("{0} 0.5; {0} 0.5; true", workload("shares").display());
+    let (report, _) = kernel.record_words(["-q", "--rate", "499", "--", "sh", "-c", &script]);
+    assert_eq!(report.threads_named("shares").count(), 2, "{:?}", report.names());
+    let (own, _) = report.on_cpu_of("spends_sixty");
+    let all: u64 = report.threads_named("shares").map(|thread| thread.ledger.on_cpu_ns).sum();
+    println!("of two ended children spends_sixty has {own} of {all} ns");
+    assert!(own as f64 > 0.5 * all as f64, "{:#?}", report.on_cpu);
+}
+
+#[test]
+fn places_of_a_program_that_was_unlinked_have_names() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let copy = folder.path().join("gone");
+    fs::copy(workload("shares"), &copy).unwrap();
+    let program = Program::start(Command::new(&copy).arg("4").stdout(std::process::Stdio::null()));
+    let exe = format!("/proc/{}/exe", program.pid());
+    let runs = || fs::read_link(&exe).is_ok_and(|path| path == copy);
+    assert!(support::poll(std::time::Duration::from_secs(2), runs));
+    fs::remove_file(&copy).unwrap();
+    assert!(!Path::new(&copy).exists());
+    let (report, _) = kernel.record(&format!("-q --rate 499 --pid {} --duration 1s", program.pid()));
+    let (own, _) = report.on_cpu_of("spends_sixty");
+    println!("unlinked: spends_sixty has {:.2} s", own as f64 / 1e9);
+    assert!(own as f64 > 0.5 * report.total().on_cpu_ns as f64, "{:#?}", report.on_cpu);
+}

@@ -1,0 +1,200 @@
+//! What can be profiled: processes, names, cgroups, the machine; and what is not there.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use support::{Program, folder, kernel, workload};
+
+fn pids(report: &support::Report) -> Vec<u32> {
+    report.processes.iter().map(|process| process.pid).collect()
+}
+
+fn sleeper() -> Program {
+    Program::start(Command::new("sleep").arg("30"))
+}
+
+#[test]
+fn two_processes_and_no_other() {
+    let Some(kernel) = kernel() else { return };
+    let (one, two, _other) = (sleeper(), sleeper(), sleeper());
+    let (report, _) = kernel.record(&format!("-q --pid {} --pid {} --duration 300ms", one.pid(), two.pid()));
+    let mut expected = vec![one.pid(), two.pid()];
+    expected.sort_unstable();
+    assert_eq!(pids(&report), expected);
+    assert!(report.threads.iter().all(|thread| thread.ledger.class("sleep") > 290_000_000), "{:?}", report.threads);
+}
+
+#[test]
+fn processes_by_name_those_to_come_too() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    // A name of its own, and one that is cut to 15 bytes.
+    let program = folder.path().join("pd-test-by-name-and-long");
+    fs::copy("/bin/sleep", &program).unwrap();
+    let before = Program::start(Command::new(&program).arg("30"));
+    let other = sleeper();
+    let (report, later) = std::thread::scope(|scope| {
+        let later = scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(700));
+            Program::start(Command::new(&program).arg("0.2")).pid()
+        });
+        let (report, _) = kernel.record("-q --comm pd-test-by-name --duration 1500ms");
+        (report, later.join().unwrap())
+    });
+    println!("{:?}", report.names());
+    assert!(pids(&report).contains(&before.pid()) && !pids(&report).contains(&other.pid()), "{:?}", pids(&report));
+    assert!(pids(&report).contains(&later), "{later} was born meanwhile: {:?}", pids(&report));
+    assert!(report.names().iter().all(|name| *name == "pd-test-by-name"), "{:?}", report.names());
+}
+
+/// Processes that have code of their own: kernel threads have no executable. The first process is not
+/// asked for: of a micro VM it is the host's agent, which may be hidden from kernel programs.
+fn programs() -> BTreeSet<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| *pid != 1 && fs::read_link(format!("/proc/{pid}/exe")).is_ok()).collect()
+}
+
+#[test]
+fn the_whole_machine_but_the_profiler() {
+    let Some(kernel) = kernel() else { return };
+    let one = sleeper();
+    let before = programs();
+    let (report, outcome) = kernel.record("--all --duration 1s");
+    let after = programs();
+    let all = BTreeSet::from_iter(pids(&report));
+    println!("--all: {} threads of {} processes", report.threads.len(), all.len());
+    assert!(all.contains(&one.pid()) && all.contains(&std::process::id()), "{all:?}");
+    let throughout = &before & &after;
+    assert!(throughout.is_subset(&all), "not seen: {:?}", &throughout - &all);
+    assert!(!report.gap_of(one.pid()).stack.is_empty());
+    assert!(outcome.stdout.contains("processes"), "{}", outcome.stdout);
+}
+
+/// Where cgroup v2 is mounted: at the usual place, or beside version 1.
+fn cgroups() -> Option<PathBuf> {
+    let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+    let found = places.into_iter().find(|place| place.join("cgroup.controllers").exists());
+    found.map(Path::to_path_buf).or_else(|| support::skip("needs cgroup v2"))
+}
+
+/// A cgroup that goes when it is dropped, after its processes.
+struct Cgroup(PathBuf);
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        support::poll(Duration::from_secs(2), || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+impl Cgroup {
+    fn new(path: PathBuf) -> Cgroup {
+        fs::create_dir(&path).unwrap();
+        Cgroup(path)
+    }
+
+    fn take_in(&self, pid: u32) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn a_cgroup_and_those_below_it() {
+    let Some(kernel) = kernel() else { return };
+    let Some(root) = cgroups() else { return };
+    let group = Cgroup::new(root.join(format!("profilerd-test-{}", std::process::id())));
+    let below = Cgroup::new(group.0.join("below"));
+    let (one, two, other) = (sleeper(), sleeper(), sleeper());
+    group.take_in(one.pid());
+    below.take_in(two.pid());
+    let (report, _) = kernel.record_words(["-q", "--cgroup", group.0.to_str().unwrap(), "--duration", "500ms"]);
+    let mut expected = vec![one.pid(), two.pid()];
+    expected.sort_unstable();
+    assert_eq!(pids(&report), expected, "not {}", other.pid());
+}
+
+#[test]
+fn a_target_that_ends_early_ends_the_capture() {
+    let Some(kernel) = kernel() else { return };
+    let short = Program::start(Command::new("sleep").arg("1"));
+    let (report, outcome) = kernel.record(&format!("-q --pid {} --duration 30s", short.pid()));
+    println!("{}", outcome.stderr.trim());
+    assert!(outcome.took < Duration::from_secs(5), "{:?}", outcome.took);
+    assert!(outcome.stderr.contains("ended after"), "{}", outcome.stderr);
+    assert!(report.threads[0].ended && report.window.duration_ns < 2_000_000_000);
+}
+
+#[test]
+fn ctrl_c_ends_the_capture_with_a_report() {
+    let Some(kernel) = kernel() else { return };
+    let (target, folder) = (sleeper(), folder());
+    let json = folder.path().join("report.json");
+    let mut profilerd = Program::start(kernel.profilerd(["-q", "--pid", &target.pid().to_string(), "-o"]).arg(&json));
+    let attached = || !support::bpf::held_by(profilerd.pid()).links.is_empty();
+    assert!(support::poll(Duration::from_secs(10), attached));
+    std::thread::sleep(Duration::from_millis(300));
+    profilerd.signal(nix::sys::signal::Signal::SIGINT);
+    assert!(profilerd.wait(Duration::from_secs(10)).is_some_and(|status| status.success()));
+    let report = support::Report::read(&json);
+    report.assert_closes();
+    assert!(report.window.duration_ns >= 300_000_000, "{:?}", report.window);
+}
+
+/// A mistake is told before anything is loaded, in less time than the capture would take.
+fn refused(mut profilerd: Command, code: i32, words: &[&str]) {
+    let outcome = support::run(&mut profilerd);
+    println!("exit code {:?}, {}", outcome.status.code(), outcome.stderr.trim());
+    assert_eq!(outcome.status.code(), Some(code), "{}", outcome.stderr);
+    assert!(outcome.took < Duration::from_secs(2), "before the capture: {:?}", outcome.took);
+    assert!(outcome.stderr.starts_with("error: ") && outcome.stdout.is_empty(), "{}", outcome.stderr);
+    for word in words {
+        assert!(outcome.stderr.contains(word), "no `{word}` in {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_a_remedy() {
+    let Some(kernel) = kernel() else { return };
+    let pid = std::process::id().to_string();
+    // Pids end at 2^22.
+    refused(kernel.profilerd(["--pid", "4194305", "--duration", "3s"]), 1, &["no process 4194305", "try: pgrep"]);
+    let missing = ["--pid", &pid, "--duration", "3s", "-o", "/no/such/folder/wall.svg"];
+    refused(kernel.profilerd(missing), 1, &["/no/such/folder", "does not exist"]);
+    let folder = folder();
+    fs::create_dir(folder.path().join("wall.svg")).unwrap();
+    let name = folder.path().join("wall.svg");
+    refused(kernel.profilerd(["--pid", &pid, "--duration", "3s", "-o", name.to_str().unwrap()]), 1, &["wall.svg"]);
+    refused(kernel.profilerd(["--cgroup", "/no/such/cgroup", "--duration", "3s"]), 1, &["/no/such/cgroup"]);
+    refused(kernel.profilerd(["--duration", "3s"]), 2, &["try: `profilerd --pid N`"]);
+}
+
+#[test]
+fn without_rights_it_says_which_are_missing() {
+    let Some(_kernel) = kernel() else { return };
+    // Where everybody can read it, which the build's folder need not be.
+    let folder = tempfile::Builder::new().prefix("profilerd").tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("profilerd");
+    fs::copy(std::env::var_os("PROFILERD_BINARY").unwrap(), &program).unwrap();
+    let target = sleeper();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command.args(["--pid", &target.pid().to_string(), "--duration", "3s"]);
+    refused(command, 1, &["try: run as root, or grant CAP_BPF"]);
+}
+
+#[test]
+fn the_doctor_finds_this_kernel_fit() {
+    let Some(kernel) = kernel() else { return };
+    let workload = Program::start_and_wait_for_line(&mut Command::new(workload("edges")));
+    let outcome = support::run(&mut kernel.profilerd(["doctor", "--pid", &workload.pid().to_string()])).well();
+    println!("{}", outcome.stdout);
+    assert!(outcome.stdout.contains("yes"), "{}", outcome.stdout);
+}
