@@ -26,7 +26,8 @@ pub(super) struct Load {
 pub(super) struct Running {
     // Dropped in this order: a driver's connection ends before its service does.
     pub(super) driver: Driver,
-    /// What only has to be there.
+    /// What only has to be there, and ends with this.
+    #[expect(dead_code, reason = "held")]
     pub(super) services: Vec<Process>,
     /// Processes that live on and do the work, the one to profile first; a driver that is a command
     /// is measured when it has ended.

@@ -7,16 +7,17 @@ use super::load::Load;
 use super::tracers::Tracer;
 use crate::run;
 
-/// One line: date, machine, kernel, system.
+/// Date, machine, kernel, system, and how busy the machine was before we began.
 pub(super) fn machine() -> String {
     let date = run::ask("date", &["-u", "+%F"]).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
-        "{}, {cpus} CPUs ({}), Linux {}, {}",
+        "{} on {cpus} CPUs ({}), Linux {}, {}, load average {}",
         date.trim(),
         field("/proc/cpuinfo", "model name", ':').unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
         read("/proc/sys/kernel/osrelease"),
         field("/etc/os-release", "PRETTY_NAME", '=').unwrap_or_else(|| "Linux".to_owned()),
+        read("/proc/loadavg").split(' ').next().unwrap_or_default(),
     )
 }
 

@@ -4,12 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::load::{Load, Running};
+use super::load::{Batch, Load, Running};
 use super::price::{self, Price};
 use super::summary::{Pair, Slowdown};
 use super::tracer::Attached;
 use super::tracers::{Context, Kind, Tracer};
 use crate::run::say;
+
+/// Batches of one run. Other work on the machine comes in bursts, which the middle one of three escapes.
+pub(super) const BATCHES: usize = 3;
 
 /// What is measured with.
 pub(super) struct Plan<'a> {
@@ -38,12 +41,12 @@ impl Plan<'_> {
         let mut pairs = vec![Vec::new(); self.tracers.len()];
         for round in 1..=self.rounds {
             say(&format!("{}: round {round} of {}", load.name, self.rounds));
-            let mut before = running.batch()?;
+            let mut before = run(&mut running)?;
             for (tracer, pairs) in self.tracers.iter().zip(&mut pairs) {
                 let attached = Attached::start(tracer, &self.context(&running)?)?;
-                let traced = running.batch()?;
+                let traced = run(&mut running)?;
                 drop(attached);
-                let after = running.batch()?;
+                let after = run(&mut running)?;
                 pairs.push(Pair { before, traced, after });
                 before = after;
             }
@@ -70,4 +73,14 @@ impl Plan<'_> {
     fn context(&self, running: &Running) -> Result<Context<'_>> {
         Ok(Context { profilerd: self.profilerd, target: running.target()?, folder: self.folder })
     }
+}
+
+/// The batch of middle cost of some in a row.
+fn run(running: &mut Running) -> Result<Batch> {
+    let mut batches = Vec::with_capacity(BATCHES);
+    for _ in 0..BATCHES {
+        batches.push(running.batch()?);
+    }
+    batches.sort_by(|a, b| a.cpu_ns().total_cmp(&b.cpu_ns()));
+    Ok(batches[BATCHES / 2])
 }

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
 
     let provenance = [
-        format!("Measured {} by `cargo xtask bench overhead`.", machine::machine()),
+        format!("`cargo xtask bench overhead`, {}.", machine::machine()),
         format!("{}.", machine::versions(&profilerd, &tracers, &loads)),
     ];
     let mut measured = Vec::new();

@@ -12,10 +12,9 @@ use nix::unistd::Pid;
 
 use crate::run::say;
 
-/// The CPU that services run on, and both sides of what must take turns on one.
-pub(super) const SERVICE_CPU: u32 = 0;
-/// The CPU that drivers run on: of two that share a machine, neither waits for the other.
-pub(super) const DRIVER_CPU: u32 = 1;
+/// The CPU of every load, service and driver alike. What a tracer does while a CPU goes idle is charged to
+/// nobody; where two parties take turns on one CPU it never does, and all of a tracer's time is theirs.
+const CPU: &str = "0";
 
 /// A command that ends when we do, however we end.
 pub(super) fn bound_to_us(program: impl AsRef<OsStr>) -> Command {
@@ -25,11 +24,11 @@ pub(super) fn bound_to_us(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The same on one CPU, ahead of the machine's other work.
-pub(super) fn pinned(cpu: u32, program: impl AsRef<OsStr>) -> Command {
+/// The same on the CPU of the loads, ahead of the machine's other work.
+pub(super) fn pinned(program: impl AsRef<OsStr>) -> Command {
     let mut command = bound_to_us("taskset");
     // Each of these replaces itself by the next, so the pid is the program's.
-    command.args(["--cpu-list", &cpu.to_string(), "nice", "-n", "-15"]).arg(program);
+    command.args(["--cpu-list", CPU, "nice", "-n", "-15"]).arg(program);
     command
 }
 

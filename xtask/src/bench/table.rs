@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::measure::Measured;
+use super::measure::{BATCHES, Measured};
 use super::price::{Memo, Price};
 use super::summary::Slowdown;
 use super::tracers::Tracer;
@@ -21,9 +21,10 @@ pub(super) fn text(measured: &[Measured], tracers: &[&Tracer], rounds: u32, prov
 fn method(measured: &[Measured], rounds: u32) -> String {
     let mut text = format!(
         "CPU time of one operation, service and driver together, as the scheduler counts it, traced to untraced: \
-         the median of {rounds} rounds (least to most), then the switches of one operation, since a tracer that makes \
-         a closed loop batch more looks cheaper than it is. Each traced run stands between two untraced ones. \
-         Services run on CPU 0, drivers on CPU 1.\n"
+         the median of {rounds} rounds (least to most). Each traced run stands between two untraced ones, and each is \
+         the middle one of {BATCHES} batches. All of a load runs on one CPU with one request under way: the CPU never \
+         goes idle, so that no time of a tracer is lost, and a loop cannot batch more because it is traced; the \
+         switches of one operation (sw) show that it does not.\n"
     );
     for Measured { load, .. } in measured {
         let _ = write!(text, "\n- **{}**: {}", load.name, load.about);

@@ -7,12 +7,12 @@ use anyhow::Result;
 
 use crate::bench::driver::Driver;
 use crate::bench::load::{Load, Operations, Running};
-use crate::bench::process::{DRIVER_CPU, Process, SERVICE_CPU, pinned};
+use crate::bench::process::{Process, pinned};
 
 pub(super) static NGINX: Load = Load {
     name: "nginx",
     operation: "request",
-    about: "one nginx worker serves a small file to wrk, 16 connections on loopback",
+    about: "one nginx worker serves a small file to wrk, one connection on loopback",
     needs: &[("nginx", "nginx"), ("wrk", "wrk")],
     start,
 };
@@ -30,13 +30,13 @@ fn start(folder: &Path) -> Result<Running> {
              http {{ access_log off; server {{ listen 127.0.0.1:{port}; location / {{ root {here}; }} }} }}\n"
         ),
     )?;
-    let mut master = Process::service("nginx", pinned(SERVICE_CPU, "nginx").arg("-c").arg(&configuration))?;
+    let mut master = Process::service("nginx", pinned("nginx").arg("-c").arg(&configuration))?;
     super::wait_for_port(&mut master, port)?;
     let children = format!("/proc/{0}/task/{0}/children", master.pid());
     let worker = master.wait_until("made a worker", || fs::read_to_string(&children).ok()?.trim().parse().ok())?;
     let driver = move || {
-        let mut command = pinned(DRIVER_CPU, "wrk");
-        command.args(["-t1", "-c16", "-d1s", &format!("http://127.0.0.1:{port}/")]);
+        let mut command = pinned("wrk");
+        command.args(["-t1", "-c1", "-d1s", &format!("http://127.0.0.1:{port}/")]);
         command
     };
     Ok(Running {

@@ -7,16 +7,16 @@ use anyhow::Result;
 
 use crate::bench::driver::{Driver, Session};
 use crate::bench::load::{Load, Operations, Running};
-use crate::bench::process::{SERVICE_CPU, pinned};
+use crate::bench::process::pinned;
 use crate::run;
 
-const ROUND_TRIPS: u64 = 150_000;
+const ROUND_TRIPS: u64 = 100_000;
 const NEEDS: &[(&str, &str)] = &[("cc", "gcc")];
 
 pub(super) static FUTEX: Load = Load {
     name: "futex",
     operation: "round trip",
-    about: "two threads on one CPU hand a token to and fro by futex; a round trip is two switches",
+    about: "two threads hand a token to and fro by futex",
     needs: NEEDS,
     start: |folder| start(folder, "futex"),
 };
@@ -24,7 +24,7 @@ pub(super) static FUTEX: Load = Load {
 pub(super) static PIPE: Load = Load {
     name: "pipe",
     operation: "round trip",
-    about: "the same through two pipes",
+    about: "the same by two pipes",
     needs: NEEDS,
     start: |folder| start(folder, "pipe"),
 };
@@ -34,7 +34,7 @@ fn start(folder: &Path, by: &str) -> Result<Running> {
     let mut compiler = Command::new("cc");
     compiler.args(["-O2", "-g", "-fno-omit-frame-pointer", "-pthread", "-o"]).arg(&program);
     run::run(compiler.arg(super::source("pingpong.c")))?;
-    let mut command = pinned(SERVICE_CPU, &program);
+    let mut command = pinned(&program);
     let session = Session::start("pingpong", command.args([by, &ROUND_TRIPS.to_string()]), "go")?;
     let workers = vec![session.pid()];
     let operations = Operations::Fixed(ROUND_TRIPS);

@@ -10,10 +10,10 @@ use nix::unistd::User;
 
 use crate::bench::driver::{Driver, Session};
 use crate::bench::load::{Load, Operations, Running};
-use crate::bench::process::{DRIVER_CPU, Process, SERVICE_CPU, pinned};
+use crate::bench::process::{Process, pinned};
 use crate::run;
 
-const QUERIES: u64 = 10_000;
+const QUERIES: u64 = 5_000;
 /// PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
 
@@ -36,12 +36,12 @@ fn start(folder: &Path) -> Result<Running> {
         as_postgres(&mut Command::new("setpriv")).arg(programs.join("initdb")).args(["-A", "trust", "-D"]).arg(&data),
     )?;
 
-    let mut command = pinned(SERVICE_CPU, "setpriv");
+    let mut command = pinned("setpriv");
     as_postgres(&mut command).arg(programs.join("postgres")).arg("-D").arg(&data).arg("-k").arg(&own);
     let mut server = Process::service("postgres", command.args(["-c", "listen_addresses=", "-c", "autovacuum=off"]))?;
     server.wait_until("answered", || ready(&own).then_some(()))?;
 
-    let mut command = pinned(DRIVER_CPU, "psql");
+    let mut command = pinned("psql");
     command.args(["-X", "-q", "-A", "-t", "-U", USER, "-h"]).arg(&own).arg(USER);
     let (setup, batch) = (folder.join("setup.sql"), folder.join("batch.sql"));
     fs::write(

@@ -4,17 +4,17 @@ use anyhow::Result;
 
 use crate::bench::driver::{Driver, Session};
 use crate::bench::load::{Load, Operations, Running};
-use crate::bench::process::{SERVICE_CPU, pinned};
+use crate::bench::process::pinned;
 
 const ROUND_TRIPS: u64 = 20_000;
 
 pub(super) static PYTHON: Load = Load {
     name: "python",
     operation: "round trip",
-    about: "two threads of python3 on one CPU hand an item to and fro through `queue.Queue`",
+    about: "two threads of python3 hand an item to and fro through `queue.Queue`",
     needs: &[("python3", "python3")],
     start: |_| {
-        let mut command = pinned(SERVICE_CPU, "python3");
+        let mut command = pinned("python3");
         command.arg(super::source("handover.py")).arg(ROUND_TRIPS.to_string());
         start(Session::start("python3", &mut command, "go")?)
     },
