@@ -78,7 +78,7 @@ fn render(headline: &str, capabilities: &[Capability], pid: Option<u32>, color: 
     text.push_str(&match (missing(capabilities), pid) {
         (None, Some(pid)) => format!("ready: `profilerd --pid {pid}` will work\n"),
         (None, None) => "ready: `profilerd --pid N` will work\n".to_owned(),
-        (Some(name), _) => format!("not ready: `{name}` must work first\n"),
+        (Some(name), _) => format!("not ready, because of `{name}`\n"),
     });
     text
 }
@@ -116,6 +116,6 @@ mod tests {
         let partly = Capability { required: true, support: Support::Partly, ..optional.clone() };
         assert_eq!(missing(&[optional.clone(), partly]), None);
         assert_eq!(missing(&[optional, required.clone()]), Some("y"));
-        assert!(render("", &[required], Some(7), false).ends_with("\nnot ready: `y` must work first\n"));
+        assert!(render("", &[required], Some(7), false).ends_with("\nnot ready, because of `y`\n"));
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Programs {
     },
 }
 
+const REPORT: &str = "if nothing above explains it: report a bug, with this line and the kernel's version";
+
 /// Loads everything and attaches nothing.
 pub(super) fn load() -> Programs {
     let start = Instant::now();
@@ -46,8 +48,9 @@ fn try_load() -> Result<BTreeSet<String>, (Box<dyn Error>, String)> {
     // Every rule is on: the verifier skips the code of those that are off.
     let filter = Filter { pids: vec![1], comms: vec![String::new()], cgroups: vec![1], all: true };
     let kernel = Kernel::load(object, settings, &filter).map_err(|error| {
-        let remedy = error.remedy();
-        (error.into(), remedy)
+        // Whoever asks here has been sent here.
+        let remedy = Some(error.remedy()).filter(|remedy| !remedy.contains("profilerd doctor"));
+        (error.into(), remedy.unwrap_or_else(|| REPORT.to_owned()))
     })?;
     // Only of what was loaded there is anything to say.
     Ok(kernel.run_stats().into_iter().map(|(name, _, _)| name).collect())

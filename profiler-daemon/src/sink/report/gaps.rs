@@ -179,13 +179,13 @@ fn after(view: &View, page: &mut Page, gap: &Gap) -> io::Result<()> {
     wakers.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     // A waker of less than a fiftieth explains nothing.
     wakers.retain(|(_, ns)| ns * 50 >= gap.total_ns);
-    let named: Vec<String> = wakers
+    let named: Vec<(String, usize)> = wakers
         .iter()
         .enumerate()
         .map(|(index, (name, ns))| {
             let share = units::rough_share((*ns).min(gap.total_ns), gap.total_ns);
             let of = if index == 0 { " of the time" } else { "" };
-            format!("{} ({share}{of})", names::fit(name, 32))
+            (format!("{} ({share}{of})", names::fit(name, 32)), 1)
         })
         .collect();
     if !named.is_empty() {

@@ -136,7 +136,8 @@ fn parked(view: &View, width: usize) -> String {
     }
     let mut places: Vec<(String, usize)> = places.into_iter().map(|(call, tids)| (call, tids.len())).collect();
     places.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let places: Vec<String> = places.into_iter().map(|(call, threads)| format!("{call} ({threads})")).collect();
+    let places: Vec<(String, usize)> =
+        places.into_iter().map(|(call, threads)| (format!("{call} ({threads})"), 1)).collect();
     const LEAD: &str = "parked in ";
     format!("{LEAD}{}", names::list(&places, width.saturating_sub(LEAD.len())))
 }

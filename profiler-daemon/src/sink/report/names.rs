@@ -33,8 +33,8 @@ fn take(letters: impl Iterator<Item = char>, width: usize) -> String {
 }
 
 /// Names that differ only in a number at their end become one: `worker-1 … worker-8`; equal ones are
-/// counted: `nginx ×4`. The larger groups come first; ties by name.
-pub(super) fn collapse<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// counted: `nginx ×4`. The larger groups come first; ties by name. With each how many names it stands for.
+pub(super) fn collapse<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String, usize)> {
     let mut groups: BTreeMap<String, BTreeMap<(u64, String), usize>> = BTreeMap::new();
     for name in names {
         let name = printable(name);
@@ -42,10 +42,10 @@ pub(super) fn collapse<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> 
         let number = name[stem.len()..].parse().unwrap_or(0);
         *groups.entry(stem.to_owned()).or_default().entry((number, name.clone().into_owned())).or_default() += 1;
     }
-    let mut groups: Vec<(usize, String)> =
-        groups.into_values().map(|members| (members.values().sum(), group(&members))).collect();
-    groups.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    groups.into_iter().map(|(_, text)| text).collect()
+    let mut groups: Vec<(String, usize)> =
+        groups.into_values().map(|members| (group(&members), members.values().sum())).collect();
+    groups.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    groups
 }
 
 fn group(members: &BTreeMap<(u64, String), usize>) -> String {
@@ -65,18 +65,20 @@ fn group(members: &BTreeMap<(u64, String), usize>) -> String {
     members.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// A list in at most `width` columns; what does not fit is counted: `a, b, and 3 more`.
-pub(super) fn list(items: &[String], width: usize) -> String {
+/// A list in at most `width` columns, each item with how many things it stands for; what does not fit
+/// is counted: `a, b, and 3 more`.
+pub(super) fn list(items: &[(String, usize)], width: usize) -> String {
     for shown in (1..=items.len()).rev() {
-        let mut text = items[..shown].join(", ");
-        if shown < items.len() {
-            text.push_str(&format!(", and {} more", items.len() - shown));
+        let (shown, rest) = items.split_at(shown);
+        let mut text = shown.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(", ");
+        if !rest.is_empty() {
+            text.push_str(&format!(", and {} more", rest.iter().map(|(_, count)| count).sum::<usize>()));
         }
         if text.width() <= width {
             return text;
         }
     }
-    items.first().map(|item| fit(item, width)).unwrap_or_default()
+    items.first().map(|(text, _)| fit(text, width)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -93,7 +95,7 @@ mod tests {
 
     #[track_caller]
     fn check(names: &[&str], expected: &str) {
-        assert_eq!(collapse(names.iter().copied()).join(", "), expected);
+        assert_eq!(list(&collapse(names.iter().copied()), usize::MAX), expected);
     }
 
     #[test]
@@ -109,9 +111,15 @@ mod tests {
 
     #[test]
     fn a_list_counts_what_does_not_fit() {
-        let items: Vec<String> = ["epoll_wait (8)", "poll (1)", "sem_wait (1)"].map(str::to_owned).to_vec();
+        let items = ["epoll_wait (8)", "poll (1)", "sem_wait (1)"].map(|text| (text.to_owned(), 1));
         assert_eq!(list(&items, 40), "epoll_wait (8), poll (1), sem_wait (1)");
         assert_eq!(list(&items, 30), "epoll_wait (8), and 2 more");
         assert_eq!(list(&items, 8), "epo… (8)");
+    }
+
+    #[test]
+    fn a_range_that_does_not_fit_counts_all_its_threads() {
+        let names = ["peer-1", "peer-2", "peer-3", "worker-1", "worker-2", "worker-3", "worker-4"];
+        assert_eq!(list(&collapse(names.into_iter()), 34), "worker-1 … worker-4, and 3 more");
     }
 }
