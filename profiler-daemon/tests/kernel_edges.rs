@@ -53,6 +53,6 @@ fn what_lasts_longer_than_the_window_fills_it_and_what_is_shorter_is_in_it() {
     println!("  ed-flash   {} threads, {inside} of them from birth to end", flashes.len());
     // One every 20 ms and a bit more: a busy machine wakes the flasher late.
     assert!((50..=101).contains(&flashes.len()), "{}", flashes.len());
-    assert!(inside + 1 >= flashes.len(), "all but one at the very end are whole");
+    assert!(inside + 2 >= flashes.len(), "all but one at the very start and one at the very end are whole");
     assert!(flashes.iter().all(|thread| thread.ledger.wall_ns < 100 * MS));
 }
