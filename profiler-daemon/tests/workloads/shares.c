@@ -8,13 +8,10 @@
 #include <time.h>
 
 #define FUNCTIONS 3
-// One turn is some 0.3 ms: no multiple of it is near the time between two samples.
-#define TURN 300000
-
 // Each with a number of its own: the compiler makes one function of equal ones.
 #define SPENDER(name, increment) \
-	__attribute__((noinline)) unsigned name(unsigned seed) { \
-		for (int i = 0; i < TURN; i++) \
+	__attribute__((noinline)) unsigned name(unsigned seed, unsigned turns) { \
+		for (unsigned i = 0; i < turns; i++) \
 			seed = seed * 1664525u + increment; \
 		return seed; \
 	}
@@ -30,7 +27,7 @@ static long now(void) {
 }
 
 int main(int count, char **arguments) {
-	unsigned (*functions[FUNCTIONS])(unsigned) = {spends_sixty, spends_thirty, spends_ten};
+	unsigned (*functions[FUNCTIONS])(unsigned, unsigned) = {spends_sixty, spends_thirty, spends_ten};
 	const char *names[FUNCTIONS] = {"spends_sixty", "spends_thirty", "spends_ten"};
 	const long shares[FUNCTIONS] = {60, 30, 10};
 	long spent[FUNCTIONS] = {0};
@@ -38,13 +35,17 @@ int main(int count, char **arguments) {
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	double seconds = count > 1 ? atof(arguments[1]) : 1;
 	volatile unsigned seed = 1;
+	unsigned random = 1;
 	do {
 		int next = 0;
 		for (int i = 1; i < FUNCTIONS; i++)
 			if (spent[i] / shares[i] < spent[next] / shares[next])
 				next = i;
+		// From 0.1 to 0.6 ms, never twice the same: a regular order would keep step with the samples.
+		random = random * 1103515245u + 12345u;
+		unsigned turns = 100000 + random / 16 % 400000;
 		long before = now();
-		seed = functions[next](seed);
+		seed = functions[next](seed, turns);
 		spent[next] += now() - before;
 		clock_gettime(CLOCK_MONOTONIC, &at);
 	} while ((at.tv_sec - start.tv_sec) + (at.tv_nsec - start.tv_nsec) / 1e9 < seconds);
