@@ -63,7 +63,7 @@ fn programs() -> BTreeSet<u32> {
 }
 
 #[test]
-fn the_whole_machine_but_the_profiler() {
+fn every_process_of_the_machine() {
     let Some(kernel) = kernel() else { return };
     let one = sleeper();
     let before = programs();
