@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
+use super::kernel;
 use super::mix::IdMap;
 use crate::model::{Frame, StackId, Stacks};
 
@@ -25,7 +26,7 @@ pub(super) struct Interner<'a> {
     frames: IdMap<Place<'a>, u32>,
     notes: HashMap<&'static str, u32>,
     halves: Halves,
-    joined: IdMap<(u64, u64), StackId>,
+    joined: IdMap<(u64, u64, bool), StackId>,
     known: IdMap<Rc<[u32]>, StackId>,
     stacks: Stacks,
 }
@@ -46,13 +47,28 @@ impl<'a> Interner<'a> {
     /// The stack of a kernel and a user half by their kernel-side ids; 0 says that there is no such
     /// half.
     pub(super) fn stack(&mut self, kernel: u64, user: u64) -> StackId {
-        if let Some(id) = self.joined.get(&(kernel, user)) {
+        self.join(kernel, user, false)
+    }
+
+    /// The same for a wait: without the scheduler's way to the switch at the leaf, which is that of
+    /// every wait, and has one frame more while another tracer watches switches, too.
+    pub(super) fn stack_of_wait(&mut self, kernel: u64, user: u64) -> StackId {
+        self.join(kernel, user, true)
+    }
+
+    fn join(&mut self, kernel: u64, user: u64, is_wait: bool) -> StackId {
+        if let Some(id) = self.joined.get(&(kernel, user, is_wait)) {
             return *id;
         }
         let mut frames = Vec::new();
         if kernel != 0 {
             match self.half(kernel) {
-                Some(half) => frames.extend_from_slice(&half),
+                Some(half) => {
+                    let named = |index: &u32| self.stacks.frames[*index as usize].function.as_deref();
+                    let is_plumbing = |index: &u32| named(index).is_some_and(kernel::is_plumbing);
+                    let start = if is_wait { half.iter().position(|index| !is_plumbing(index)) } else { None };
+                    frames.extend_from_slice(&half[start.unwrap_or(0)..]);
+                }
                 None => frames.push(self.note_frame(KERNEL_NOT_SEEN)),
             }
         }
@@ -62,7 +78,7 @@ impl<'a> Interner<'a> {
             None => frames.push(self.note_frame(NOT_SEEN)),
         }
         let id = self.keep(frames.into());
-        self.joined.insert((kernel, user), id);
+        self.joined.insert((kernel, user, is_wait), id);
         id
     }
 

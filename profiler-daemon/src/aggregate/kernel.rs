@@ -36,7 +36,8 @@ pub(super) fn slept_in<'a>(frames: impl Iterator<Item = &'a Frame>) -> Option<Ar
     last.cloned()
 }
 
-fn is_plumbing(function: &str) -> bool {
+/// Whether a kernel function only leads to the switch, or is a tracer's.
+pub(super) fn is_plumbing(function: &str) -> bool {
     // Compilers split functions: `__schedule.constprop.0`.
     let name = function.split('.').next().unwrap_or(function);
     PLUMBING

@@ -20,7 +20,7 @@ pub(super) fn longest(waits: &[wire::Wait]) -> Vec<&wire::Wait> {
 
 /// The stack of each wait.
 pub(super) fn stacks(waits: &[&wire::Wait], interner: &mut Interner<'_>) -> Vec<StackId> {
-    waits.iter().map(|wait| interner.stack(wait.key.kernel_stack, wait.key.user_stack)).collect()
+    waits.iter().map(|wait| interner.stack_of_wait(wait.key.kernel_stack, wait.key.user_stack)).collect()
 }
 
 /// The waits with names, in the same order. `clock` is one instant, the window's start, on both

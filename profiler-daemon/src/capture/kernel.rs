@@ -31,6 +31,9 @@ pub struct Filter {
 /// Why the kernel programs could not do their work.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
+    /// The kernel lets us make no maps and load no programs.
+    #[error("not permitted to load kernel programs")]
+    NotPermitted(#[source] std::io::Error),
     /// The object was refused as a whole: a map could not be made, or the object is broken.
     #[error("cannot load the kernel programs")]
     Load(#[source] Box<aya::EbpfError>),
@@ -81,7 +84,7 @@ impl KernelError {
             return "name fewer, or profile everything with `--all`".to_owned();
         }
         if !nix::unistd::geteuid().is_root() {
-            return "run as root, or grant CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE".to_owned();
+            return "run as root, or grant CAP_BPF and CAP_PERFMON".to_owned();
         }
         if super::settings::is_confidential() {
             return "boot without lockdown=confidentiality".to_owned();
@@ -121,7 +124,10 @@ impl Kernel {
             .allow_unsupported_maps()
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
-            .map_err(|error| KernelError::Load(Box::new(error)))?;
+            .map_err(|error| match refusal(&error) {
+                Some(errno) => KernelError::NotPermitted(errno),
+                None => KernelError::Load(Box::new(error)),
+            })?;
         let has_sleepers = load_programs(&mut ebpf)?;
         let mut kernel = Kernel {
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?).map_err(in_map("RING"))?,
@@ -294,6 +300,21 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// The kernel's "operation not permitted" at the end of a chain of errors, if that is what it is. Which
+/// map it hit first is chance and says nothing.
+fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<std::io::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && io.raw_os_error() == Some(libc::EPERM)
+        {
+            return Some(std::io::Error::from_raw_os_error(libc::EPERM));
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// Returns whether the program that only newer kernels take was taken, too.

@@ -31,13 +31,13 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode, CliError> {
     let (plan, watched) = plan(args, &target)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (window, command) = runtime.block_on(capture(args, plan, watched, &target))?;
-    let written = write(args, &window, &mut sinks);
     let status = match command {
         Some(command) if command.has_ended() => Some(command.finish().map_err(|error| not_executed(&target, error))?),
         // It runs on, as `--duration` asked.
         _ => None,
     };
-    written?;
+    something_was_seen(&target, &window)?;
+    write(args, &window, &mut sinks)?;
     Ok(exit_code(status))
 }
 
@@ -73,6 +73,10 @@ fn plan(args: &RecordArgs, target: &Target) -> Result<(Plan, Vec<u32>), CliError
                 if !process::exists(*pid) {
                     return Err(CliError::message(format!("no process {pid}"))
                         .remedy("pgrep -a NAME to find it; a pid inside a container is not its pid here"));
+                }
+                if process::is_kernel_thread(*pid) {
+                    return Err(CliError::message(format!("{} is a kernel thread", named(*pid)))
+                        .remedy("profile the processes that it works for: only they have a ledger"));
                 }
             }
             plan.target = pids.iter().map(|pid| named(*pid)).collect::<Vec<_>>().join(", ");
@@ -181,6 +185,19 @@ fn note_early_end(args: &RecordArgs, watched: &[u32], window: &Window) {
         let (subject, object) = if watched.len() == 1 { ("the process", "it") } else { ("all processes", "them") };
         eprintln!("note: {subject} ended after {seconds:.1} s; the report covers {object} until then");
     }
+}
+
+/// A name or a cgroup that nobody had is most likely misspelled.
+fn something_was_seen(target: &Target, window: &Window) -> Result<(), CliError> {
+    if !window.threads.is_empty() {
+        return Ok(());
+    }
+    let error = CliError::message(format!("nothing was profiled: no thread belonged to {}", printable(&window.target)));
+    Err(match target {
+        Target::Comms(_) => error.remedy("ps -eo pid,comm shows the names as they are compared"),
+        Target::Cgroups(_) => error.remedy("cgroup.procs in its folder lists who belongs to it"),
+        _ => error.remedy("a thread may be hidden from this machine's tracing; try another process"),
+    })
 }
 
 /// Files first, so that the report can say what was written; a file that fails costs neither the

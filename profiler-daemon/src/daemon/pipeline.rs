@@ -135,8 +135,10 @@ impl Pipeline {
     /// Opens the window: attaches the hooks, finds the threads that are there, starts sampling.
     pub fn start(&mut self) -> Result<(), PipelineError> {
         self.cpu_before_ns = cost::own_cpu_ns();
+        // Attaching takes a millisecond, or several on a busy machine: no thread is accounted before it
+        // is done, so neither its time nor our samples of it belong to the window.
         self.kernel.attach()?;
-        // Attaching takes 0.7 ms, or several on a busy machine: no thread's time is seen before it is done.
+        self.kernel.start_sampling(self.plan.rate_hz.into())?;
         self.start = MonoNs::now();
         self.accounts = Accounts::start(self.start);
         self.read_threads()?;
@@ -144,8 +146,6 @@ impl Pipeline {
         for record in decode::records(&sleepers) {
             self.take(record);
         }
-        // Last, so that the samples do not show us attaching.
-        self.kernel.start_sampling(self.plan.rate_hz.into())?;
         self.programs.open(self.kernel.run_stats());
         Ok(())
     }

@@ -18,7 +18,7 @@ pub use address::{FileOffset, ProcessAddress};
 pub use cgroup::{CgroupError, cgroup_ids};
 pub use elf::Layout;
 pub use module::{Identity, Image, Module};
-pub use proc::{children, comm, exists, thread_comm, threads};
+pub use proc::{children, comm, exists, is_kernel_thread, thread_comm, threads};
 
 use crate::model::text;
 use module::Modules;

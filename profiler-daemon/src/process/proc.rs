@@ -26,6 +26,11 @@ pub fn exists(pid: u32) -> bool {
         && field(&status, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
+/// Whether `pid` is a thread of the kernel: those have no memory of their own.
+pub fn is_kernel_thread(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/status")).is_ok_and(|status| field(&status, "VmSize:").is_none())
+}
+
 /// Thread ids of a process, in ascending order; empty once it is gone.
 pub fn threads(pid: u32) -> Vec<u32> {
     numbers(&format!("/proc/{pid}/task"))

@@ -58,6 +58,9 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 /// being accounted.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    if control().is_none_or(|control| control.stop_ns != 0) {
+        return 0;
+    }
     let current: Task = ctx.arg::<*const task_struct>(0).cast_mut();
     let generation = match threads::get(current) {
         // SAFETY: only exec writes the generation, and this thread is executing it.

@@ -113,7 +113,7 @@ const LOCKS: [&str; 11] = [
 ];
 
 /// Parts of names that park.
-const PARKS: [&str; 13] = [
+const PARKS: [&str; 14] = [
     "pthread_cond_",
     "pthread_join",
     "pthread_clockjoin",
@@ -127,6 +127,7 @@ const PARKS: [&str; 13] = [
     "ThreadParker",
     "CondVar::Wait",
     "condition_variable",
+    "mpmc::context::Context::wait_until",
 ];
 
 /// The role of a function at the leaf of a user stack.

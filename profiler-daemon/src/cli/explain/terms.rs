@@ -214,7 +214,7 @@ pub(super) static TERMS: &[Term] = &[
         &["poll", "epoll", "select"],
         "Waiting in poll, select or epoll for any of several descriptors. The class alone does not make a wait idle: see \
          `idle`.",
-        "Blocked in one of these calls. poll and select without a descriptor are sleeps and count as `sleep`.",
+        "Blocked in one of these calls, also without a descriptor: some programs sleep by select.",
         "",
     ),
     term(
@@ -246,7 +246,7 @@ pub(super) static TERMS: &[Term] = &[
         "sleep",
         &["nanosleep", "timer", "sleep/timer"],
         "Sleeping for a time that the program chose. Never idle: a sleep in a loop is often a poll that could be a wait.",
-        "Blocked in nanosleep and its kin, or in poll or select without a descriptor.",
+        "Blocked in nanosleep and its kin.",
         "Time limits of other waits.",
     ),
     term(
@@ -398,7 +398,7 @@ pub(super) static TERMS: &[Term] = &[
         "sample",
         &["samples", "rate", "--rate"],
         "One look at what a CPU executes.",
-        "The kernel's software CPU clock on each CPU, or its hardware cycles, `--rate` times a second. The samples of a \
+        "The kernel's software CPU clock on each CPU, `--rate` times a second. The samples of a \
          thread are scaled to its exact on-CPU time. A function with n samples is known to about 1/√n of its time.",
         "Waits: they are measured on every switch and not sampled.",
     ),
