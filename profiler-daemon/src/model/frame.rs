@@ -40,7 +40,7 @@ pub struct Frame {
     pub module: Option<Arc<str>>,
     /// Build id of `module` in hex.
     pub build_id: Option<Arc<str>>,
-    /// File offset of the code in `module`; kernel frames have the address.
+    /// File offset of the code in `module`; of a kernel frame without a name its address.
     pub offset: Option<u64>,
     /// Whether the compiler inlined this function into the next frame.
     pub inlined: bool,

@@ -93,7 +93,8 @@ impl Kallsyms {
         Some((name, &self.modules[usize::from(symbol.module)]))
     }
 
-    /// The frame of an address, and whether it has a name. `shown` is the address it carries.
+    /// The frame of an address, and whether it has a name. Without one it carries the address `shown`; a
+    /// name is enough, and addresses in a file would give away where the kernel lies.
     pub(super) fn frame(&self, address: u64, shown: u64, names: &mut Names) -> (Frame, bool) {
         let found = self.at(address);
         let frame = Frame {
@@ -103,7 +104,7 @@ impl Kallsyms {
             line: None,
             module: Some(found.map_or_else(|| names.plain("[kernel]"), |(_, module)| module.clone())),
             build_id: None,
-            offset: Some(shown),
+            offset: if found.is_some() { None } else { Some(shown) },
             inlined: false,
         };
         (frame, found.is_some())

@@ -203,7 +203,7 @@ pub(super) struct Frame<'a> {
     /// Build id of `module` in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) build_id: Option<Cow<'a, str>>,
-    /// File offset of the code in `module`; of kernel frames the address.
+    /// File offset of the code in `module`; of kernel frames without a name the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) offset: Option<u64>,
     /// `native`, `kernel`, or `note`: no function, but a remark about missing ones.
