@@ -205,8 +205,9 @@ impl Pipeline {
         self.kernel.stop_sampling()?;
         self.programs.close(self.kernel.run_stats());
         let end = self.kernel.freeze()?;
-        self.drain_ring();
         self.read_threads()?;
+        // After it, for the threads that ended before they were read.
+        self.drain_ring();
         let accounts = &mut self.accounts;
         // The first swap drains what was written, the second what was in flight before it.
         for _ in 0..2 {

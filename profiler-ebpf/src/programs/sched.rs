@@ -21,11 +21,18 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let prev: Task = ctx.arg::<*const task_struct>(1).cast_mut();
     let next: Task = ctx.arg::<*const task_struct>(2).cast_mut();
     let (Some(control), Some(scratch)) = (control(), scratch(scratch::SWITCH)) else { return 0 };
-    if control.stop_ns != 0 {
-        return 0;
-    }
     // SAFETY: this CPU's working memory for switches, which nothing else on this CPU uses now.
     let scratch = unsafe { &mut *scratch };
+    if control.stop_ns != 0 {
+        // The window is over, but a thread that ends before it was read still owes its totals.
+        if prev_state(&ctx, prev) & TASK_DEAD != 0
+            && let Some(thread) = threads::get(prev)
+        {
+            // SAFETY: the thread's run-queue lock is held: nobody else books its switches.
+            end_thread(scratch, prev, unsafe { &mut *thread }, control.stop_ns);
+        }
+        return 0;
+    }
     let mut now_ns = 0;
     if let Some(thread) = threads::get(prev) {
         // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.
@@ -49,7 +56,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thread: &mut Thread, now_ns: u64) {
     let preempted: bool = ctx.arg::<u64>(0) & 1 != 0;
-    let state = if setting!(switch_has_state) != 0 { ctx.arg::<u64>(3) as u32 } else { task::state(prev) };
+    let state = prev_state(ctx, prev);
     let regs = task::user_regs(prev);
     let blocks = !preempted && state != 0;
     let ended = state & TASK_DEAD != 0;
@@ -76,12 +83,24 @@ fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thr
     count_missed(missed);
 
     if ended {
-        thread.flags |= thread_flag::ENDED;
-        write_totals(&mut scratch.totals, prev, thread, now_ns);
-        // SAFETY: a whole record.
-        unsafe { emit::record(&raw const scratch.totals, size_of_val(&scratch.totals), fault::RING_FULL_THREAD) };
-        threads::end(prev);
+        end_thread(scratch, prev, thread, now_ns);
     }
+}
+
+/// The scheduler state that the leaving thread has.
+#[inline(always)]
+fn prev_state(ctx: &BtfTracePointContext, prev: Task) -> u32 {
+    if setting!(switch_has_state) != 0 { ctx.arg::<u64>(3) as u32 } else { task::state(prev) }
+}
+
+/// Sends the totals of a thread that runs no more.
+#[inline(always)]
+fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u64) {
+    thread.flags |= thread_flag::ENDED;
+    write_totals(&mut scratch.totals, task, thread, end_ns);
+    // SAFETY: a whole record.
+    unsafe { emit::record(&raw const scratch.totals, size_of_val(&scratch.totals), fault::RING_FULL_THREAD) };
+    threads::end(task);
 }
 
 #[inline(always)]
