@@ -53,8 +53,8 @@ pub struct Offsets {
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
     pub kernfs_id: u32,
-    /// Padding to a multiple of eight bytes.
-    pub reserved: u32,
+    /// `task_struct.thread_info.status`, whose bit 1 marks a 32-bit system call on x86-64.
+    pub task_status: u32,
 }
 
 impl Offsets {

@@ -34,6 +34,17 @@ fn assert_valid(report: &Report) {
     assert!(errors.is_empty(), "{errors:#?}");
 }
 
+/// Who reads of a loss at night wants to know what it means.
+fn assert_losses_are_explained(kernel: &support::Kernel, report: &Report) {
+    let value: serde_json::Value = serde_json::from_str(&report.text).unwrap();
+    let losses = value["losses"].as_object().unwrap();
+    assert!(losses.len() > 20, "{losses:?}");
+    let explained = support::run(&mut kernel.profilerd(["explain"])).well().stdout;
+    for loss in losses.keys() {
+        assert!(explained.contains(loss.as_str()), "`profilerd explain` does not know `{loss}`");
+    }
+}
+
 /// Well-formed, and without anything that XML has no way to say. Returns its text.
 fn svg_text(path: &Path) -> String {
     let svg = fs::read_to_string(path).unwrap();
@@ -81,6 +92,7 @@ fn every_file_says_the_same_and_others_can_read_it() {
     let Some(kernel) = kernel() else { return };
     let folder = folder();
     let (report, _) = capture(&kernel, folder.path(), &[workload("wallmix").to_str().unwrap(), "2"]);
+    assert_losses_are_explained(&kernel, &report);
     assert_valid(&report);
     let total = report.total();
 

@@ -56,7 +56,7 @@ pub(crate) struct Thread {
     pub(crate) switch_seq: u32,
     /// Odd while a wake-up is being booked.
     pub(crate) wake_seq: u32,
-    /// How often the process had called exec.
+    /// Generation of the process, see `wire::Exec`.
     pub(crate) generation: u32,
     /// Bits of `wire::thread_flag`.
     pub(crate) flags: u32,

@@ -130,12 +130,16 @@ pub(crate) fn registers(regs: *const pt_regs) -> Registers {
     }
 }
 
-/// The system call of a sleeping task; negative outside of one.
+/// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`].
 #[inline(always)]
-pub(crate) fn syscall(regs: *const pt_regs) -> i32 {
-    // SAFETY: as in `registers`.
-    let number = unsafe { (&raw const (*regs).orig_rax).read_volatile() } as i64;
-    if number < 0 { -1 } else { number as i32 & i32::MAX }
+pub(crate) fn syscall(task: Task, regs: *const pt_regs) -> i32 {
+    /// Source: `TS_COMPAT`, arch/x86/include/asm/thread_info.h.
+    const TS_COMPAT: u32 = 2;
+    // SAFETY: as in `registers` and `member!`.
+    let (number, status): (i64, u32) =
+        unsafe { ((&raw const (*regs).orig_rax).read_volatile() as i64, load(task, setting!(offsets.task_status))) };
+    let compat = if status & TS_COMPAT != 0 { class::COMPAT } else { 0 };
+    if number < 0 { -1 } else { (number as i32 & i32::MAX) | compat }
 }
 
 /// The class of the wait that a task is in or enters.

@@ -18,7 +18,7 @@ pub struct CpuSample {
     pub pid: u32,
     /// Thread.
     pub tid: u32,
-    /// How often the process had called exec when sampled: which mappings its stack belongs to.
+    /// Generation of the process when sampled: which mappings its stack belongs to.
     pub generation: u32,
     /// One of [`cpu_mode`].
     pub mode: u32,

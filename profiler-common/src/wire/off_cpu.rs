@@ -17,7 +17,7 @@ pub struct OffCpuKey {
     pub class: u32,
     /// System call number, or −1 outside of one.
     pub syscall: i32,
-    /// How often the process had called exec.
+    /// Generation of the process, see [`Exec::generation`](super::Exec).
     pub generation: u32,
     /// Always zero.
     pub reserved: u32,

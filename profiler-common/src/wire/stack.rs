@@ -35,7 +35,7 @@ pub struct StackRecord {
     pub id: u64,
     /// Process, 0 for kernel stacks.
     pub pid: u32,
-    /// How often the process had called exec.
+    /// Generation of the process, see [`Exec::generation`](super::Exec).
     pub generation: u32,
     /// One of [`stack_kind`].
     pub kind: u32,

@@ -23,7 +23,7 @@ pub struct ThreadTotals {
     pub tid: u32,
     /// Bits of [`thread_flag`].
     pub flags: u32,
-    /// How often the process had called exec.
+    /// Generation of the process, see [`Exec::generation`].
     pub generation: u32,
     /// The thread's `start_time`: with the tid, its identity across reads.
     pub start_ns: u64,
@@ -71,7 +71,9 @@ pub struct Exec {
     pub header: Header,
     /// Process.
     pub pid: u32,
-    /// How often it has now called exec; 0 for a newborn.
+    /// Its generation: names one program of one process. That of a process' first program is when the
+    /// process was born, in units of 2^20 ns, so that a pid used again gets another one; each exec that
+    /// was seen adds 1.
     pub generation: u32,
     /// Its name from now on.
     pub comm: [u8; COMM_BYTES],

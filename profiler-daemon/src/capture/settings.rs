@@ -35,7 +35,7 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         css_set_dfl_cgrp: byte(&["css_set", "dfl_cgrp"])?,
         cgroup_kn: byte(&["cgroup", "kn"])?,
         kernfs_id: byte(&["kernfs_node", "id"])?,
-        reserved: 0,
+        task_status: byte(&["task_struct", "thread_info", "status"])?,
     };
     Ok(Settings {
         own_pid: std::process::id(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use profiler_common::fault;
+use profiler_common::wire::outcome;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
@@ -19,9 +20,9 @@ use crate::capture::kernel::{Filter, Kernel, KernelError};
 use crate::capture::object::{NoKernelPrograms, hashed_object, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
-use crate::model::{Capture, Losses, MonoNs, Overhead, Window};
+use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, Window};
 use crate::process::{self, Processes};
-use crate::symbolize::Symbolizer;
+use crate::symbolize::{NO_FRAME_POINTER, Symbolizer};
 
 /// How often the ring is emptied.
 const TICK: Duration = Duration::from_millis(100);
@@ -95,7 +96,10 @@ pub struct Pipeline {
     /// Those of them that are young, and since when.
     young: Vec<(u32, u32, MonoNs)>,
     start: MonoNs,
+    /// Threads of the target at the last look.
+    living: usize,
     undecodable: u64,
+    failed_rounds: u64,
     programs: ProgramCost,
     cpu_before_ns: u64,
 }
@@ -126,7 +130,9 @@ impl Pipeline {
             known: BTreeSet::new(),
             young: Vec::new(),
             start,
+            living: 0,
             undecodable: 0,
+            failed_rounds: 0,
             programs: ProgramCost::default(),
             cpu_before_ns: 0,
         })
@@ -177,7 +183,11 @@ impl Pipeline {
                     self.look_at_young();
                     round += 1;
                     if round % TICKS_A_ROUND == 0 {
-                        self.round()?;
+                        // What a round misses, the next one or the end makes up for.
+                        self.failed_rounds += u64::from(self.round().is_err());
+                        if self.has_ended() {
+                            return Ok(());
+                        }
                     } else if self.programs.is_open() {
                         self.programs.close(self.kernel.run_stats());
                     }
@@ -191,13 +201,26 @@ impl Pipeline {
     fn round(&mut self) -> Result<(), PipelineError> {
         let accounts = &mut self.accounts;
         self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
-        if !self.plan.filter.comms.is_empty() || !self.plan.cgroups.is_empty() {
-            // A process may have got its name or its cgroup since the last look.
-            self.kernel.set_cgroups(&cgroup_ids(&self.plan.cgroups)?)?;
+        self.programs.open(self.kernel.run_stats());
+        if self.is_searching() {
+            // A process may have got its name or its cgroup since the last look. A cgroup that is gone
+            // keeps what was counted.
+            if let Ok(ids) = cgroup_ids(&self.plan.cgroups) {
+                self.kernel.set_cgroups(&ids)?;
+            }
             self.read_threads()?;
         }
-        self.programs.open(self.kernel.run_stats());
         Ok(())
+    }
+
+    /// Whether threads belong to the target by a name or a cgroup, which they may get at any time.
+    fn is_searching(&self) -> bool {
+        !self.plan.filter.comms.is_empty() || !self.plan.cgroups.is_empty()
+    }
+
+    /// Whether there were such threads and none is left.
+    fn has_ended(&self) -> bool {
+        self.is_searching() && self.living == 0 && !self.known.is_empty()
     }
 
     /// Closes the window and makes the report's data of it.
@@ -217,14 +240,16 @@ impl Pipeline {
         let daemon_ns = cost::own_cpu_ns().saturating_sub(self.cpu_before_ns);
         drop(self.kernel);
 
-        let (capture, mut losses) = self.accounts.finish(end, self.plan.min_wait_ns);
+        let (mut capture, mut losses) = self.accounts.finish(end, self.plan.min_wait_ns);
         for (name, count) in fault::NAMES.into_iter().zip(&counts) {
             losses.by_cause.insert(name, *count);
         }
         losses.by_cause.insert("undecodable_records", self.undecodable);
+        losses.by_cause.insert("failed_rounds", self.failed_rounds);
         let mut symbolizer = Symbolizer::new();
         let stacks = capture.stacks.iter().map(|(id, stack)| (*id, stack));
         let frames = symbolizer.resolve_all(&mut self.processes, stacks);
+        mark_cut(&mut capture, &frames);
         add(&mut losses, self.processes.failures());
         add(&mut losses, symbolizer.failures());
 
@@ -257,7 +282,9 @@ impl Pipeline {
 
     fn read_threads(&mut self) -> Result<(), PipelineError> {
         let bytes = self.kernel.read_threads()?;
+        self.living = 0;
         for record in decode::records(&bytes) {
+            self.living += 1;
             self.take(record);
         }
         Ok(())
@@ -318,6 +345,17 @@ fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
         ids.extend(process::cgroup_ids(path)?);
     }
     Ok(ids.into_iter().collect())
+}
+
+/// The walk in the kernel cannot tell code from data; symbolizing can, and cuts stacks there. Those are
+/// not whole, whatever the walk thought.
+fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Vec<Frame>>) {
+    for (id, stack) in &mut capture.stacks {
+        let last = frames.get(id).and_then(|frames| frames.last());
+        if last.is_some_and(|last| last.kind == FrameKind::Note && last.function.as_deref() == Some(NO_FRAME_POINTER)) {
+            stack.outcome = outcome::NO_FRAME_POINTER;
+        }
+    }
 }
 
 /// Names of those who ended waits without being accounted: kernel threads, other processes.

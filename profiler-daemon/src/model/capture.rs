@@ -51,7 +51,7 @@ pub struct ThreadTime {
 pub struct RawStack {
     /// Process; 0 for kernel stacks.
     pub pid: u32,
-    /// How often the process had called exec: picks the mappings.
+    /// Generation of the process: picks the mappings.
     pub generation: u32,
     /// Whether these are kernel addresses.
     pub kernel: bool,

@@ -134,7 +134,9 @@ impl Processes {
         if let Some(history) = self.histories.get(&parent)
             && let Some(space) = history.space(history.newest).cloned()
         {
-            self.histories.entry(child).or_default().at_birth = Some((generation, space));
+            let history = self.histories.entry(child).or_default();
+            history.newest = history.newest.max(generation);
+            history.at_birth = Some((generation, space));
             return true;
         }
         self.refresh(child, generation)

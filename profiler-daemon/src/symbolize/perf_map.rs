@@ -1,38 +1,50 @@
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::names::Names;
 use crate::model::text;
 
-/// More of a file is not read. Node and the JVM write a few megabytes.
-const MOST_BYTES: u64 = 64 << 20;
+/// More of all files together is not read: whoever runs a process writes its file. Node and the JVM
+/// write a few megabytes each.
+pub(super) const MOST_BYTES: u64 = 32 << 20;
 
 /// What a JIT compiler calls its code: `/tmp/perf-PID.map`.
 ///
 /// Source: tools/perf/Documentation/jit-interface.txt: lines of `START SIZE name`, both in hex.
 #[derive(Debug, Default)]
 pub(super) struct PerfMap {
-    /// Start, end and name by start; of entries with the same start the last one written counts.
-    entries: Vec<(u64, u64, Arc<str>)>,
+    content: Vec<u8>,
+    /// Start, end and where the name lies in `content`, by start; of entries with the same start the
+    /// last one written counts.
+    entries: Vec<(u64, u64, Range<u32>)>,
 }
 
 impl PerfMap {
-    pub(super) fn read(file: &File, names: &mut Names) -> PerfMap {
-        let bytes = file.metadata().map_or(0, |metadata| metadata.len()).min(MOST_BYTES);
+    /// Reads as much as `budget` allows, and takes it off.
+    pub(super) fn read(file: &File, budget: &mut u64) -> PerfMap {
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len()).min(*budget);
+        *budget -= bytes;
         let mut content = vec![0; bytes as usize];
         // The compiler goes on writing, and may truncate: take what is there.
         let mut filled = 0;
         while let Ok(more @ 1..) = file.read_at(&mut content[filled..], filled as u64) {
             filled += more;
         }
-        PerfMap::parse(&content[..filled], names)
+        content.truncate(filled);
+        PerfMap::parse(content)
     }
 
-    fn parse(content: &[u8], names: &mut Names) -> PerfMap {
+    fn parse(content: Vec<u8>) -> PerfMap {
         let mut entries = Vec::new();
+        let mut end = 0;
         for line in content.split_inclusive(|byte| *byte == b'\n') {
-            entries.extend(line.strip_suffix(b"\n").and_then(|line| entry(line, names)));
+            end += line.len();
+            if let Some((start, size, name_bytes)) = line.strip_suffix(b"\n").and_then(entry) {
+                let name_end = end as u32 - 1;
+                entries.push((start, size, name_end - name_bytes as u32..name_end));
+            }
         }
         entries.sort_by_key(|(start, ..)| *start);
         entries.dedup_by(|next, kept| {
@@ -42,17 +54,19 @@ impl PerfMap {
             }
             same
         });
-        PerfMap { entries }
+        PerfMap { content, entries }
     }
 
-    pub(super) fn at(&self, address: u64) -> Option<&Arc<str>> {
+    pub(super) fn at(&self, address: u64, names: &mut Names) -> Option<Arc<str>> {
         let next = self.entries.partition_point(|(start, ..)| *start <= address);
         let (_, end, name) = self.entries.get(next.checked_sub(1)?)?;
-        (address < *end).then_some(name)
+        let name = self.content.get(name.start as usize..name.end as usize)?;
+        (address < *end).then(|| names.plain(&text::from_bytes(name)))
     }
 }
 
-fn entry(line: &[u8], names: &mut Names) -> Option<(u64, u64, Arc<str>)> {
+/// Start, end, and the length of the name, which ends the line.
+fn entry(line: &[u8]) -> Option<(u64, u64, usize)> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let mut number = || {
         let digits = str::from_utf8(parts.next()?).ok()?;
@@ -60,7 +74,7 @@ fn entry(line: &[u8], names: &mut Names) -> Option<(u64, u64, Arc<str>)> {
     };
     let (start, size) = (number()?, number()?);
     let name = parts.next().filter(|name| !name.is_empty())?;
-    Some((start, start.checked_add(size)?, names.plain(&text::from_bytes(name))))
+    Some((start, start.checked_add(size)?, name.len()))
 }
 
 #[cfg(test)]
@@ -72,12 +86,12 @@ mod tests {
         let mut names = Names::default();
         let map = PerfMap::parse(
             b"2000 10 later\n1000 100 LazyCompile:~run /app/a b.js:3\n0x1000 80 Function:run\nbad\n3000 zz bad\n\
-              ffffffffffffffff 10 wraps\n4000 10\n5000 10 \n6000 10 torn",
-            &mut names,
+              ffffffffffffffff 10 wraps\n4000 10\n5000 10 \n6000 10 torn"
+                .to_vec(),
         );
         let seen: Vec<_> = [0xfff, 0x1000, 0x107f, 0x1080, 0x2000, 0x2010, 0x3000, 0x4000, 0x5000, 0x6000, u64::MAX]
             .into_iter()
-            .map(|address| map.at(address).map_or("-", |name| name))
+            .map(|address| map.at(address, &mut names).map_or("-".to_owned(), |name| name.to_string()))
             .collect();
         assert_eq!(seen, ["-", "Function:run", "Function:run", "-", "later", "-", "-", "-", "-", "-", "-"]);
     }

@@ -2,7 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Symbolizer;
-use super::perf_map::PerfMap;
+use super::perf_map::{self, PerfMap};
 use crate::model::{Frame, FrameKind, RawStack};
 use crate::process::{FileOffset, Image, Location, Module, ProcessAddress, Processes};
 use profiler_common::wire::outcome;
@@ -31,6 +31,7 @@ impl Symbolizer {
             batches: Vec::new(),
             batch_of: HashMap::new(),
             perf_maps: HashMap::new(),
+            perf_map_budget: perf_map::MOST_BYTES,
             read_again: HashSet::new(),
         };
         let places: Vec<(u64, Vec<Place>)> =
@@ -53,6 +54,15 @@ enum Place {
     Done(Frame),
 }
 
+/// Ends a user stack whose next "return address" is no code: what the walk took for a frame was data,
+/// so neither it nor anything further out is a caller.
+pub const NO_FRAME_POINTER: &str = "[unwinding stopped: no frame pointer]";
+
+/// Whether nothing executable lies there. Of a process that is gone nobody knows.
+fn is_no_code(location: &Location) -> bool {
+    matches!(location, Location::Unmapped)
+}
+
 /// All offsets of one module that some stack needs, each once.
 struct Batch {
     module: Arc<Module>,
@@ -68,6 +78,8 @@ struct Sorting<'a> {
     /// By address of the module, which its batch keeps alive.
     batch_of: HashMap<*const Module, usize>,
     perf_maps: HashMap<(u32, u32), PerfMap>,
+    /// Bytes of such files that may still be read.
+    perf_map_budget: u64,
     read_again: HashSet<(u32, u32)>,
 }
 
@@ -78,11 +90,15 @@ impl Sorting<'_> {
             // Look up one byte before a return address: a call may be the last instruction of its
             // function, and the address itself would then belong to the next one.
             let before = u64::from(depth > 0).min(*address);
-            places.push(if stack.kernel {
-                Place::Done(self.symbolizer.kernel_frame(address - before, *address))
-            } else {
-                self.place(stack, *address, before)
-            });
+            if stack.kernel {
+                places.push(Place::Done(self.symbolizer.kernel_frame(address - before, *address)));
+                continue;
+            }
+            if depth > 0 && is_no_code(&self.locate(stack, ProcessAddress(address - before))) {
+                places.push(Place::Done(Frame::note(NO_FRAME_POINTER)));
+                return places;
+            }
+            places.push(self.place(stack, *address, before));
         }
         if stack.outcome != outcome::COMPLETE {
             let reason =
@@ -143,8 +159,9 @@ impl Sorting<'_> {
     fn generated(&mut self, stack: &RawStack, address: ProcessAddress) -> Option<Arc<str>> {
         let key = (stack.pid, stack.generation);
         let file = self.processes.perf_map(key.0, key.1)?;
-        let map = self.perf_maps.entry(key).or_insert_with(|| PerfMap::read(file, &mut self.symbolizer.names));
-        map.at(address.0).cloned()
+        let budget = &mut self.perf_map_budget;
+        let map = self.perf_maps.entry(key).or_insert_with(|| PerfMap::read(file, budget));
+        map.at(address.0, &mut self.symbolizer.names)
     }
 
     fn code(&mut self, module: Arc<Module>, lookup: FileOffset, before: u64) -> Place {

@@ -270,12 +270,12 @@ fn addresses_that_lead_nowhere_are_still_frames() {
     let gone = RawStack { pid: u32::MAX - 1, addresses: vec![0x10], outcome: 99, ..RawStack::default() };
     let mut symbolizer = Symbolizer::new();
     let found = symbolizer.resolve_all(&mut processes, [(1, &own), (2, &gone), (3, &RawStack::default())]);
-    let unmapped = ["[unmapped]+0x10", "[unmapped]+0x0", "[unmapped]+0xffffffffffffffff"];
-    assert_eq!(names(&found[&1]), [&unmapped[..], &["[unwinding stopped: truncated]"]].concat());
+    // The program counter is where it is; a return address that is no code was never one.
+    assert_eq!(names(&found[&1]), ["[unmapped]+0x10", NO_FRAME_POINTER]);
     assert_eq!(names(&found[&2]), ["[exited process]+0x10", "[unwinding stopped: unknown]"]);
     assert!(found[&3].is_empty());
     let failures: HashMap<_, _> = symbolizer.failures().into();
-    assert_eq!((failures["symbol_address_unmapped"], failures["symbol_process_gone"]), (3, 1));
+    assert_eq!((failures["symbol_address_unmapped"], failures["symbol_process_gone"]), (1, 1));
 }
 
 #[test]

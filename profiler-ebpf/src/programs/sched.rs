@@ -62,7 +62,7 @@ fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thr
     let ended = state & TASK_DEAD != 0;
 
     let mut wait_class = class::PREEMPTED;
-    thread.syscall = task::syscall(regs);
+    thread.syscall = task::syscall(prev, regs);
     thread.user_stack = 0;
     thread.kernel_stack = 0;
     if blocks && !ended {
@@ -210,7 +210,7 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
         // From kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,
         // which then holds the registers of no system call.
         let regs = task::user_regs(current);
-        let in_task = task::is_on_stack_of(ctx.as_ptr(), regs) && task::syscall(regs) >= 0;
+        let in_task = task::is_on_stack_of(ctx.as_ptr(), regs) && task::syscall(current, regs) >= 0;
         thread.waker = u64::from(task::pid(current)) << 32 | u64::from(task::tid(current));
         thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
     }

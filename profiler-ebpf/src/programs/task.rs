@@ -23,10 +23,11 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     }
     // SAFETY: no arguments.
     let parent = unsafe { bpf_get_current_task_btf() };
-    let mut generation = 0;
+    let is_process = task::pid(child) == task::tid(child);
+    let mut generation = first_generation(child);
     match threads::get(parent) {
         Some(known) => {
-            if task::pid(parent) == task::pid(child) {
+            if !is_process {
                 // SAFETY: the parent is executing this; its exec cannot run now.
                 generation = unsafe { (*known).generation };
             }
@@ -46,8 +47,8 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     if threads::create(child, initial).is_none() {
         emit::count(fault::THREAD_STATE);
     }
-    if task::pid(child) == task::tid(child) {
-        let record = process_record(tag::FORK, child, 0, task::pid(parent));
+    if is_process {
+        let record = process_record(tag::FORK, child, generation, task::pid(parent));
         // SAFETY: a whole record.
         unsafe { emit::record(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
     }
@@ -75,20 +76,27 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             let Some(scratch) = scratch(scratch::TASK) else { return 0 };
             // SAFETY: as in `sched_wakeup_new`.
             let initial = unsafe { &mut (*scratch).thread };
-            prepare(initial, current, 0, 0);
+            prepare(initial, current, first_generation(current), 0);
             // SAFETY: no arguments.
             initial.ledger.start_running(unsafe { bpf_ktime_get_ns() }, task::sum_exec_ns(current));
             if threads::create(current, initial).is_none() {
                 emit::count(fault::THREAD_STATE);
                 return 0;
             }
-            0
+            initial.generation
         }
     };
     let record = process_record(tag::EXEC, current, generation, 0);
     // SAFETY: a whole record.
     unsafe { emit::urgent(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
     0
+}
+
+/// The generation of a process that we have seen no exec of: when it was born, in units of 2^20 ns. So
+/// the next process with its pid has another one.
+#[inline(always)]
+fn first_generation(task: Task) -> u32 {
+    (task::start_ns(task::group_leader(task)) >> 20) as u32
 }
 
 #[inline(always)]
@@ -162,7 +170,11 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
         }
         let stop_ns = control().map_or(0, |control| control.stop_ns);
         // SAFETY: no arguments.
-        let now_ns = if stop_ns != 0 { stop_ns } else { unsafe { bpf_ktime_get_ns() } };
+        let mut now_ns = if stop_ns != 0 { stop_ns } else { unsafe { bpf_ktime_get_ns() } };
+        // A switch that was under way when the window closed is booked a moment after its end.
+        if now_ns < thread.ledger.state_ns {
+            now_ns = thread.ledger.state_ns;
+        }
         write_totals(&mut scratch.totals, task, thread, now_ns);
         if sequences(thread) == before {
             // SAFETY: `meta` is typed and starts with the file; the record is whole.
@@ -218,7 +230,7 @@ fn sequences(thread: &Thread) -> (u32, u32) {
 #[inline(always)]
 fn seed(scratch: &mut Scratch, task: Task) {
     let initial = &mut scratch.thread;
-    prepare(initial, task, 0, thread_flag::SEEDED);
+    prepare(initial, task, first_generation(task), thread_flag::SEEDED);
     let (on_cpu, state) = (task::on_cpu(task), task::state(task));
     let sum_exec_ns = task::sum_exec_ns(task);
     // SAFETY: no arguments.
@@ -229,7 +241,7 @@ fn seed(scratch: &mut Scratch, task: Task) {
         initial.ledger.start_runnable(now_ns, sum_exec_ns);
     } else {
         let regs = task::user_regs(task);
-        initial.syscall = task::syscall(regs);
+        initial.syscall = task::syscall(task, regs);
         initial.ledger.start_blocked(now_ns, sum_exec_ns, task::wait_class(task, regs, initial.syscall));
     }
     if threads::create(task, initial).is_none() {

@@ -20,6 +20,10 @@ pub mod mode {
     pub const PIPE: u32 = 0o010000;
 }
 
+/// Marks the number of a 32-bit system call, which has a table of its own: its class is `OTHER` unless
+/// the I/O flag says more.
+pub const COMPAT: i32 = 1 << 30;
+
 /// What a system call says about a wait, before its descriptor is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -118,6 +122,8 @@ mod tests {
             ("vfork", 58, false, 0, class::WAIT_CHILD),
             ("futex with a foreign I/O flag", 202, true, 0, class::DISK_IO),
             ("a call of the future", 9_999, false, 0, class::OTHER),
+            ("a 32-bit nanosleep, not sync", 162 | COMPAT, false, 0, class::OTHER),
+            ("a 32-bit read from the disk", 3 | COMPAT, true, 0, class::DISK_IO),
         ];
         for (name, syscall, in_iowait, file_mode, expected) in cases {
             assert_eq!(wait(*syscall, *in_iowait, *file_mode), *expected, "{name}");

@@ -10,6 +10,8 @@
 //! that the scheduler charged to the thread before our stamp, and comes off the next wait. So the
 //! parts always sum to the stamps.
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
 use profiler_common::class;
 
 /// States of [`Ledger::state`]: integers, since the memory is shared with the kernel.
@@ -141,14 +143,18 @@ impl Ledger {
         self.state_ns = now_ns;
         self.open_blocked_ns = 0;
         self.class = wait_class;
-        // The state goes last: `wake` on another CPU looks at it first.
-        if wait_class == class::PREEMPTED {
+        let state = if wait_class == class::PREEMPTED {
             self.preemptions += 1;
-            self.state = state::RUNNABLE;
+            state::RUNNABLE
         } else {
             self.blocks += 1;
-            self.state = state::BLOCKED;
-        }
+            state::BLOCKED
+        };
+        // The state goes last: `wake` on another CPU looks at it first. x86 keeps the order of stores, the
+        // fence and the volatile write keep the compiler to it.
+        compiler_fence(Ordering::Release);
+        // SAFETY: a plain member.
+        unsafe { (&raw mut self.state).write_volatile(state) };
         missed
     }
 
@@ -191,7 +197,8 @@ impl Ledger {
     /// Returns whether the thread was blocked.
     #[inline(always)]
     pub fn wake(&mut self, now_ns: u64) -> bool {
-        if self.state != state::BLOCKED {
+        // SAFETY: a plain member.
+        if unsafe { (&raw const self.state).read_volatile() } != state::BLOCKED {
             return false;
         }
         self.open_blocked_ns = now_ns.saturating_sub(self.state_ns);

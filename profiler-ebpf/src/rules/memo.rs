@@ -30,7 +30,7 @@ pub struct UserSlot {
     pub bp: u64,
     /// [`hash`] of the words.
     pub hash: u64,
-    /// How often the process had called exec.
+    /// Generation of the process, see `wire::Exec`.
     pub generation: u32,
     /// Bytes from the stack pointer that hold all words.
     pub span: u32,

@@ -39,7 +39,8 @@ fn found(view: &View) -> Vec<String> {
     }
     for (kind, quality) in [("on-CPU", &view.window.on_cpu_quality), ("off-CPU", &view.window.off_cpu_quality)] {
         let (whole, all) = whole(quality);
-        if whole * 2 < all {
+        // A share of next to nothing says nothing: the line at the end has it all the same.
+        if whole * 2 < all && all * 100 >= sum.wall {
             let share = units::rough_share(whole, all);
             found.push(format!("only {share} of the {kind} time has a whole stack: {}", reason(quality)));
         }
