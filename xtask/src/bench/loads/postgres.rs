@@ -14,6 +14,10 @@ use crate::bench::process::{Process, pinned};
 use crate::run;
 
 const QUERIES: u64 = 5_000;
+const SETUP: &str = "\
+    create table item as select n as id, n * 7 as price from generate_series(1, 10000) n;\n\
+    alter table item add primary key (id);\n\
+    analyze item;\n";
 /// PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
 
@@ -44,10 +48,7 @@ fn start(folder: &Path) -> Result<Running> {
     let mut command = pinned("psql");
     command.args(["-X", "-q", "-A", "-t", "-U", USER, "-h"]).arg(&own).arg(USER);
     let (setup, batch) = (folder.join("setup.sql"), folder.join("batch.sql"));
-    fs::write(
-        &setup,
-        "create table item as select n as id, n * 7 as price from generate_series(1, 10000) n;\nalter table item add primary key (id);\nanalyze item;\n",
-    )?;
+    fs::write(&setup, SETUP)?;
     fs::write(
         &batch,
         (1..=QUERIES).map(|id| format!("select price from item where id = {id};\n")).collect::<String>(),
