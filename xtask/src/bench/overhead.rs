@@ -15,13 +15,13 @@ use crate::run::{self, say};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How often each tracer is measured on each load; five take three minutes a load
+    /// How often each tracer is measured on each load; five take some four minutes a load
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only these loads: futex, pipe, redis, nginx, postgres, python
+    /// Only these loads
     #[arg(long, value_name = "LOAD", value_delimiter = ',', value_parser = names_of_loads())]
     only: Vec<String>,
-    /// Only these tracers: none, profilerd-all, profilerd-pid, offcputime, bpftrace, perf-sched
+    /// Only these tracers; perf-sched runs only when named
     #[arg(long, value_name = "TRACER", value_delimiter = ',', value_parser = names_of_tracers())]
     tracer: Vec<String>,
     /// Measure this program instead of building one
