@@ -1,5 +1,6 @@
 //! What profilerd costs the programs that it watches, measured.
 
+mod budget;
 mod driver;
 mod load;
 mod loads;

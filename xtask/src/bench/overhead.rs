@@ -5,26 +5,23 @@ use std::path::{self, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::load::Load;
-use super::measure::{Measured, Plan};
-use super::process::Folder;
-use super::tracers::{Kind, Tracer};
-use super::{loads, machine, table, tracers};
+use super::measure::Plan;
+use super::process::{Folder, SYSTEM_PROGRAMS};
+use super::tracers::Tracer;
+use super::{budget, loads, machine, table, tracers};
 use crate::build;
 use crate::kernel::packages;
 use crate::run::{self, say};
 
-/// What our kernel programs may take of a cycle, in nanoseconds, what it costs to time them included.
-const CYCLE_BUDGET_NS: f64 = 700.0;
-
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How often each tracer is measured on each load
+    /// How often each tracer is measured on each load; five take some four minutes a load
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Only these loads: futex, pipe, redis, nginx, postgres, python
+    /// Only these loads
     #[arg(long, value_name = "LOAD", value_delimiter = ',', value_parser = names_of_loads())]
     only: Vec<String>,
-    /// Only these tracers: none, profilerd-all, profilerd-pid, offcputime, bpftrace, perf-sched
+    /// Only these tracers; perf-sched runs only when named
     #[arg(long, value_name = "TRACER", value_delimiter = ',', value_parser = names_of_tracers())]
     tracer: Vec<String>,
     /// Measure this program instead of building one
@@ -79,7 +76,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         measured.push(plan.measure(load).with_context(|| format!("load `{}`", load.name))?);
     }
     println!("{}", table::text(&measured, &tracers, args.rounds, &provenance));
-    let missed = missed(&measured);
+    let missed = budget::missed(&measured);
     for line in &missed {
         say(&format!("missed: {line}"));
     }
@@ -92,7 +89,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
 /// Whether these programs are there; what is not is installed if that can be done, else noted.
 fn has(what: &str, needs: &[(&str, &str)]) -> bool {
     needs.iter().all(|(program, package)| {
-        let found = || run::find_in_path(program).is_some() || PathBuf::from("/usr/sbin").join(program).is_file();
+        let found = || run::find_in_path(program).is_some() || PathBuf::from(SYSTEM_PROGRAMS).join(program).is_file();
         if found() {
             return true;
         }
@@ -105,30 +102,4 @@ fn has(what: &str, needs: &[(&str, &str)]) -> bool {
         }
         has
     })
-}
-
-/// The budgets that these figures miss, one line each.
-fn missed(measured: &[Measured]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for Measured { load, slowdowns, prices } in measured {
-        let ours = |kind| kind == Kind::Ours;
-        for (tracer, price) in prices.iter().filter(|(tracer, _)| ours(tracer.kind)) {
-            if price.cycle_ns.median > CYCLE_BUDGET_NS {
-                let (cost, budget) = (price.cycle_ns.median / 1e3, CYCLE_BUDGET_NS / 1e3);
-                lines.push(format!("{}: {} takes {cost:.2} µs a cycle, budget {budget:.2}", load.name, tracer.title));
-            }
-        }
-        for (tracer, slowdown) in slowdowns.iter().filter(|(tracer, _)| ours(tracer.kind)) {
-            for (rival, other) in slowdowns.iter().filter(|(rival, _)| rival.kind == Kind::Rival) {
-                if slowdown.ratio.median >= other.ratio.median {
-                    let (ratio, theirs) = (slowdown.ratio.median, other.ratio.median);
-                    lines.push(format!(
-                        "{}: {} ×{ratio:.2} is no less than {} ×{theirs:.2}",
-                        load.name, tracer.title, rival.title
-                    ));
-                }
-            }
-        }
-    }
-    lines
 }

@@ -16,10 +16,15 @@ use crate::run::say;
 /// nobody; where two parties take turns on one CPU it never does, and all of a tracer's time is theirs.
 const CPU: &str = "0";
 
+/// Where services and tracers lie.
+pub(super) const SYSTEM_PROGRAMS: &str = "/usr/sbin";
+
 /// A command that ends when we do, however we end.
 pub(super) fn bound_to_us(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM"]).arg(program);
+    // A user's path, kept under sudo, often lacks the folder of services and tracers.
+    command.env("PATH", format!("{}:{SYSTEM_PROGRAMS}", env::var("PATH").unwrap_or_default()));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -70,7 +70,7 @@ pub(super) static ALL: &[Tracer] = &[
         kind: Kind::Rival,
         needs: Some(("offcputime", "libbpf-tools")),
         by_default: true,
-        command: |_| until_interrupted("/usr/sbin/offcputime", &[]),
+        command: |_| until_interrupted("offcputime", &[]),
     },
     Tracer {
         name: "bpftrace",

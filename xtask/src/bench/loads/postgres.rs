@@ -13,7 +13,11 @@ use crate::bench::load::{Load, Operations, Running};
 use crate::bench::process::{Process, pinned};
 use crate::run;
 
-const QUERIES: u64 = 5_000;
+const QUERIES: u64 = 20_000;
+const SETUP: &str = "\
+    create table item as select n as id, n * 7 as price from generate_series(1, 10000) n;\n\
+    alter table item add primary key (id);\n\
+    analyze item;\n";
 /// PostgreSQL refuses to run as root.
 const USER: &str = "postgres";
 
@@ -44,13 +48,10 @@ fn start(folder: &Path) -> Result<Running> {
     let mut command = pinned("psql");
     command.args(["-X", "-q", "-A", "-t", "-U", USER, "-h"]).arg(&own).arg(USER);
     let (setup, batch) = (folder.join("setup.sql"), folder.join("batch.sql"));
-    fs::write(
-        &setup,
-        "create table item as select n as id, n * 7 as price from generate_series(1, 10000) n;\nalter table item add primary key (id);\nanalyze item;\n",
-    )?;
+    fs::write(&setup, SETUP)?;
     fs::write(
         &batch,
-        (1..=QUERIES).map(|id| format!("select price from item where id = {id};\n")).collect::<String>(),
+        (0..QUERIES).map(|n| format!("select price from item where id = {};\n", n % 10_000 + 1)).collect::<String>(),
     )?;
     let mut session = Session::start("psql", &mut command, &format!("\\i {}\n\\echo done", batch.display()))?;
     let backend = session.ask("select pg_backend_pid();")?.parse().context("psql did not answer with a pid")?;
