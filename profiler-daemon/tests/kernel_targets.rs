@@ -120,6 +120,27 @@ fn a_cgroup_and_those_below_it() {
     assert_eq!(pids(&report), expected, "not {}", other.pid());
 }
 
+/// As when a container stops: what was counted is reported, and nobody has to press Ctrl-C.
+#[test]
+fn a_cgroup_that_is_removed_ends_the_capture_and_is_reported() {
+    let Some(kernel) = kernel() else { return };
+    let Some(root) = cgroups() else { return };
+    let group = Cgroup::new(root.join(format!("profilerd-test-gone-{}", std::process::id())));
+    let mut short = Program::start(Command::new("sleep").arg("2.5"));
+    group.take_in(short.pid());
+    let path = group.0.clone();
+    let pid = short.pid();
+    let remover = std::thread::spawn(move || {
+        // The folder cannot be removed before its process has ended and been waited for.
+        assert!(short.wait(Duration::from_secs(10)).is_some());
+        drop(group);
+    });
+    let (report, _) = kernel.record_words(["-q", "--cgroup", path.to_str().unwrap(), "--duration", "20s"]);
+    remover.join().unwrap();
+    assert_eq!(pids(&report), [pid]);
+    assert!(report.window.duration_ns < 10_000_000_000, "{} ns", report.window.duration_ns);
+}
+
 #[test]
 fn a_target_that_ends_early_ends_the_capture() {
     let Some(kernel) = kernel() else { return };
