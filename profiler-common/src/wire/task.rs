@@ -10,7 +10,7 @@ pub mod thread_flag {
     pub const SEEDED: u32 = 2;
 }
 
-/// All time of one thread since it was first accounted: 280 bytes. `header.at_ns` is the instant
+/// All time of one thread since it was first accounted: 304 bytes. `header.at_ns` is the instant
 /// that the totals reach to; an open interval is included up to it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,8 +18,9 @@
 //! **Torn stacks.** A stack without its root cannot be judged so. Then waiting in poll, in accept, for
 //! a child or for a signal is idle; a futex under a function that parks is idle only where the thread
 //! spent 99 % of its time, that is if it did nothing else. A walk by frame pointers may lose callers of
-//! libc's leaf functions; what is left are still true callers, so such a stack reads as ending a call
-//! or two earlier and breaks neither the root loop nor the way to the wait.
+//! libc's leaf functions; what is left are true callers, since symbolizing cuts a stack where one is no
+//! code. So such a stack reads as ending a call or two earlier and breaks neither the root loop nor the
+//! way to the wait.
 //!
 //! **What it gets wrong.** It cannot ask what a wait is for. A loop whose own body waits for a reply,
 //! by a condition variable or by poll and within three calls, looks like a loop that waits for work,

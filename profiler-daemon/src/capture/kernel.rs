@@ -237,7 +237,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// Closes the window: nothing is booked after the instant that this returns.
+    /// Closes the window at the instant that this returns. When it returns nothing is booked any more; a
+    /// switch that was under way then may end a moment later, and totals reach to it.
     pub fn freeze(&mut self) -> Result<MonoNs, KernelError> {
         let end = MonoNs::now();
         self.set_control(end.0)?;

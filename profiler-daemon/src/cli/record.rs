@@ -242,8 +242,13 @@ fn not_executed(target: &Target, error: io::Error) -> CliError {
         Target::Command(command) => command.first().cloned().unwrap_or_default(),
         _ => OsString::new(),
     };
-    let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
-    CliError::new(error).context(format!("cannot execute `{}`", program.to_string_lossy())).exit_with(code)
+    let (code, remedy) = if error.kind() == io::ErrorKind::NotFound {
+        (127, "check its spelling, or give its path; sudo may look in other folders than your shell")
+    } else {
+        (126, "check that it is a program and that the user it runs as may execute it")
+    };
+    let context = format!("cannot execute `{}`", program.to_string_lossy());
+    CliError::new(error).context(context).remedy(remedy).exit_with(code)
 }
 
 /// The command's own exit code, 128 plus the signal's number if a signal ended it.
