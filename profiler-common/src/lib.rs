@@ -10,4 +10,5 @@ pub mod fault;
 pub mod histogram;
 pub mod limits;
 pub mod settings;
+pub mod unwind;
 pub mod wire;

@@ -24,6 +24,17 @@ pub mod outcome {
     pub const NAMES: [&str; COUNT] = ["complete", "truncated", "read-fault", "no-frame-pointer"];
 }
 
+/// Bits of a user address in a [`StackRecord`], which leaves its upper bits free.
+pub mod frame {
+    /// The address is where execution goes on, not a return address: the leaf, or a frame that a signal
+    /// interrupted. To find its function no 1 is taken off.
+    pub const EXACT: u64 = 1 << 63;
+    /// Found by a frame pointer where no table describes the code: likely right, not proven.
+    pub const APPROXIMATE: u64 = 1 << 62;
+    /// The address itself.
+    pub const ADDRESS: u64 = (1 << 62) - 1;
+}
+
 /// The start of a record that carries one stack's addresses: 48 bytes, then `frames` addresses of
 /// eight bytes each, leaf first. A stack is sent when it is first met; later only its id travels.
 #[repr(C)]
