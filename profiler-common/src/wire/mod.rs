@@ -8,7 +8,7 @@ mod task;
 
 pub use cpu::{CpuSample, cpu_mode};
 pub use off_cpu::{OffCpuKey, OffCpuValue, Wait, waker_flag};
-pub use stack::{StackRecord, outcome, stack_kind};
+pub use stack::{StackRecord, frame, outcome, stack_kind};
 pub use task::{Exec, ThreadTotals, thread_flag};
 
 /// The tag of each record.
