@@ -1,0 +1,186 @@
+//! Is it the stack of last time? See `rules::memo`.
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
+use core::ffi::c_void;
+use profiler_common::limits::KERNEL_FRAMES;
+use profiler_ebpf::rules::memo::{self, KERNEL_ENTRY_FRAMES, KERNEL_SPAN, KERNEL_WORDS, SLOTS, USER_SPAN, USER_WORDS};
+
+use crate::maps::{Scratch, Thread};
+
+/// The remembered stack with these registers and the same words in the same places; 0 if none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread) -> u64 {
+    // SAFETY: as in `walk_user`; the thread is being switched by this program.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let regs = scratch.regs;
+    let mut read = 0;
+    let mut index = 0;
+    while index < SLOTS {
+        let slot = &thread.memo.user[index];
+        index += 1;
+        if slot.stack == 0 || slot.ip != regs.ip || slot.sp != regs.sp || slot.bp != regs.bp {
+            continue;
+        }
+        let span = slot.span;
+        if slot.generation != scratch.owner.generation || span as usize > USER_SPAN {
+            continue;
+        }
+        if span > read {
+            if !read_user_stretch(scratch, span) {
+                return 0;
+            }
+            read = span;
+        }
+        if hash_user(scratch, slot.words, &slot.at) == slot.hash {
+            return slot.stack;
+        }
+    }
+    0
+}
+
+/// Keeps the walk that was just made, if all its words lie in one stretch.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Thread, stack: u64) -> u32 {
+    // SAFETY: as in `recall_user`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    let words = scratch.words;
+    if words as usize > USER_WORDS {
+        return 0;
+    }
+    let mut span = 0;
+    if words > 0 {
+        span = u32::from(scratch.at[(words as usize - 1) & (USER_WORDS - 1)]) + 8;
+        // Read again: the hash is of what lies there now.
+        if span as usize > USER_SPAN || !read_user_stretch(scratch, span) {
+            return 0;
+        }
+    }
+    let next = thread.memo.next_user as usize & (SLOTS - 1);
+    thread.memo.next_user = next as u32 + 1;
+    let slot = &mut thread.memo.user[next];
+    let mut index = 0;
+    while index < USER_WORDS {
+        slot.at[index] = scratch.at[index];
+        index += 1;
+    }
+    slot.stack = stack;
+    slot.ip = scratch.regs.ip;
+    slot.sp = scratch.regs.sp;
+    slot.bp = scratch.regs.bp;
+    slot.hash = hash_user(scratch, words, &slot.at);
+    slot.generation = scratch.owner.generation;
+    slot.span = span;
+    slot.words = words;
+    0
+}
+
+/// Reads `span` bytes from the stack pointer upwards; `span` is at most `USER_SPAN`.
+#[inline(always)]
+fn read_user_stretch(scratch: &mut Scratch, span: u32) -> bool {
+    // SAFETY: the helper writes at most the span, which the stretch holds.
+    unsafe {
+        bpf_probe_read_user(scratch.user_stretch.as_mut_ptr().cast(), span, scratch.regs.sp as *const c_void) == 0
+    }
+}
+
+#[inline(always)]
+fn hash_user(scratch: &Scratch, words: u32, at: &[u16; USER_WORDS]) -> u64 {
+    // SAFETY: the stretch has USER_SPAN bytes.
+    unsafe { memo::hash::<USER_SPAN, USER_WORDS>(scratch.user_stretch.as_ptr(), at, words) }
+}
+/// Reads `bytes` bytes of kernel stack from the program's context upwards; at most `KERNEL_SPAN`.
+#[inline(always)]
+fn read_kernel_stretch(scratch: &mut Scratch, bytes: u32) -> bool {
+    let from = scratch.kernel_key.context as *const c_void;
+    // SAFETY: the helper writes at most KERNEL_SPAN bytes, and fails on a bad address.
+    unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) == 0 }
+}
+
+#[inline(always)]
+fn hash_kernel(scratch: &Scratch, words: u32, at: &[u16; KERNEL_WORDS]) -> u64 {
+    // SAFETY: the stretch has KERNEL_SPAN bytes.
+    unsafe { memo::hash::<KERNEL_SPAN, KERNEL_WORDS>(scratch.kernel_stretch.as_ptr(), at, words) }
+}
+
+/// The remembered kernel stack of the same path with the same words; 0 if none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Thread) -> u64 {
+    // SAFETY: as in `recall_user`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let key = scratch.kernel_key;
+    let mut read = 0;
+    let mut index = 0;
+    while index < SLOTS {
+        let slot = &thread.memo.kernel[index];
+        index += 1;
+        let is_path = slot.syscall == key.syscall && slot.state == key.state && slot.length == key.length;
+        let span = slot.span;
+        if slot.stack == 0 || !is_path || span as usize > KERNEL_SPAN || u64::from(span) > key.distance {
+            continue;
+        }
+        // Word by word, so that every byte less counts.
+        if span > read {
+            if !read_kernel_stretch(scratch, span) {
+                return 0;
+            }
+            read = span;
+        }
+        if hash_kernel(scratch, slot.words, &slot.at) == slot.hash {
+            return slot.stack;
+        }
+    }
+    0
+}
+
+/// Finds where in the stretch the addresses of the walk lie, in order, and keeps those places.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thread, stack: u64) -> u32 {
+    // SAFETY: as in `recall_user`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    let key = scratch.kernel_key;
+    let unverified = if key.syscall < 0 { 0 } else { KERNEL_ENTRY_FRAMES };
+    let wanted = (scratch.kernel.record.frames as usize).saturating_sub(unverified);
+    let reach = if key.distance < KERNEL_SPAN as u64 { key.distance as u32 } else { KERNEL_SPAN as u32 };
+    if wanted == 0 || wanted > KERNEL_WORDS || !read_kernel_stretch(scratch, reach) {
+        return 0;
+    }
+    // Progress lives in memory, not in a register, so that the verifier sees one loop state.
+    scratch.found = 0;
+    let found = &raw mut scratch.found;
+    let mut word = 0;
+    while word < KERNEL_SPAN / 8 {
+        // SAFETY: the pointer comes from a reference; masks keep every index inside its array.
+        unsafe {
+            let next = found.read_volatile() as usize;
+            let address = *scratch.kernel.frames.get_unchecked(next & (KERNEL_FRAMES - 1));
+            if next < wanted && scratch.kernel_stretch[word] == address {
+                *scratch.at.get_unchecked_mut(next & (KERNEL_WORDS - 1)) = (word * 8) as u16;
+                found.write_volatile(next as u32 + 1);
+            }
+        }
+        word += 1;
+    }
+    if scratch.found as usize != wanted {
+        return 0;
+    }
+    let next = thread.memo.next_kernel as usize & (SLOTS - 1);
+    thread.memo.next_kernel = next as u32 + 1;
+    let slot = &mut thread.memo.kernel[next];
+    let mut index = 0;
+    while index < KERNEL_WORDS {
+        slot.at[index] = scratch.at[index];
+        index += 1;
+    }
+    slot.stack = stack;
+    slot.syscall = key.syscall;
+    slot.state = key.state;
+    slot.length = key.length;
+    slot.span = u32::from(slot.at[(wanted - 1) & (KERNEL_WORDS - 1)]) + 8;
+    slot.words = wanted as u32;
+    slot.hash = hash_kernel(scratch, wanted as u32, &slot.at);
+    0
+}

@@ -1,0 +1,181 @@
+//! User and kernel stacks as ids: recognised by the memo, or walked and sent.
+//!
+//! The loops live in global functions (`extern "C"`, never inlined): the verifier checks each of them
+//! once and alone, instead of once for every state that a caller can be in. They take working memory
+//! and thread state by pointer, which the verifier lets be null, and return a plain number. What
+//! they share lies in the working memory.
+
+mod kernel;
+mod memo;
+mod send;
+mod walk;
+
+use aya_ebpf::bindings::{pt_regs, seq_file};
+use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_task_stack};
+use core::ffi::c_void;
+use profiler_common::fault::{self, counter};
+use profiler_common::limits::KERNEL_FRAMES;
+use profiler_common::wire::stack_kind;
+
+use crate::emit;
+use crate::maps::{Scratch, Thread, setting};
+use crate::task::{Registers, Task};
+use kernel::{finish_kernel, walk_kernel};
+use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
+use send::{fill, id_of_kernel, id_of_user, send_kernel, send_user, write};
+use walk::{walk_user, walk_with};
+
+/// Whose stack: what its id depends on besides the addresses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Owner {
+    pub(crate) pid: u32,
+    pub(crate) generation: u32,
+}
+
+/// Where a task's kernel stack lies while it is switched out, and what tells its paths apart.
+#[derive(Clone, Copy)]
+pub(crate) struct KernelPlace {
+    /// The program's context, which lies on the stack just below the scheduler's frames.
+    pub(crate) context: *mut c_void,
+    /// The saved user registers, at the top of the stack.
+    pub(crate) regs: *const pt_regs,
+    /// System call, negative outside of one.
+    pub(crate) syscall: i32,
+    /// Task state at the switch.
+    pub(crate) state: u32,
+}
+
+/// What tells kernel paths apart before any word is compared.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct KernelKey {
+    syscall: i32,
+    state: u32,
+    /// In an exception the distance to the saved registers, else 0.
+    length: u32,
+    /// Always zero.
+    reserved: u32,
+    /// Where the stretch begins, and how far the saved registers are from there.
+    context: u64,
+    distance: u64,
+}
+
+/// Id of the user stack that starts at `regs`; 0 if there is none.
+#[inline(always)]
+pub(crate) fn user(scratch: &mut Scratch, regs: Registers, owner: Owner) -> u64 {
+    scratch.regs = regs;
+    scratch.owner = owner;
+    if regs.ip == 0 {
+        emit::count(fault::USER_STACK);
+        return 0;
+    }
+    walk_user(scratch);
+    send_user(scratch)
+}
+
+/// The same for a thread that waits: asks its memo first.
+#[inline(always)]
+pub(crate) fn user_of_wait(scratch: &mut Scratch, thread: &mut Thread, regs: Registers, owner: Owner) -> u64 {
+    scratch.regs = regs;
+    scratch.owner = owner;
+    let known = recall_user(scratch, thread);
+    if known != 0 {
+        emit::count(counter::USER_HIT);
+        if setting!(verify_memo) != 0 {
+            walk_user(scratch);
+            verify(known, id_of_user(scratch));
+        }
+        return known;
+    }
+    emit::count(counter::USER_WALK);
+    let stack = user(scratch, regs, owner);
+    if stack != 0 {
+        remember_user(scratch, thread, stack);
+    }
+    stack
+}
+
+/// Id of the kernel stack of the current task, which is being switched out; 0 if it has none.
+#[inline(always)]
+pub(crate) fn kernel_of_wait(scratch: &mut Scratch, thread: &mut Thread, place: KernelPlace) -> u64 {
+    let distance = (place.regs as u64).wrapping_sub(place.context as u64);
+    scratch.kernel_key.syscall = place.syscall;
+    scratch.kernel_key.state = place.state;
+    scratch.kernel_key.length = if place.syscall < 0 { distance as u32 } else { 0 };
+    scratch.kernel_key.context = place.context as u64;
+    scratch.kernel_key.distance = distance;
+    if setting!(kernel_reads) != 0 {
+        let known = recall_kernel(scratch, thread);
+        if known != 0 {
+            emit::count(counter::KERNEL_HIT);
+            if setting!(verify_memo) != 0 && walk_kernel(scratch, place.context, SWITCH_SKIP) {
+                verify(known, id_of_kernel(scratch));
+            }
+            return known;
+        }
+    }
+    emit::count(counter::KERNEL_WALK);
+    if !walk_kernel(scratch, place.context, SWITCH_SKIP) {
+        return 0;
+    }
+    let stack = send_kernel(scratch);
+    if setting!(kernel_reads) != 0 && stack != 0 {
+        remember_kernel(scratch, thread, stack);
+    }
+    stack
+}
+
+/// Id of the kernel stack under an interrupt that samples the CPU; 0 if it has none.
+#[inline(always)]
+pub(crate) fn kernel(scratch: &mut Scratch, context: *mut c_void) -> u64 {
+    if walk_kernel(scratch, context, 0) { send_kernel(scratch) } else { 0 }
+}
+
+/// Kernel addresses mean the same in every process.
+const KERNEL: Owner = Owner { pid: 0, generation: 0 };
+/// In `sched_switch` the first frames are our own program and its trampoline.
+const SWITCH_SKIP: u64 = 2;
+/// Ids of the user and the kernel stack of a task that sleeps, and that is not the current one; 0 for
+/// what cannot be had. Writes the stacks to the iterator's file. For sleepable programs only.
+#[inline(always)]
+pub(crate) fn of_sleeper(
+    scratch: &mut Scratch,
+    task: Task,
+    regs: Registers,
+    owner: Owner,
+    seq: *mut seq_file,
+) -> (u64, u64) {
+    scratch.regs = regs;
+    scratch.owner = owner;
+    let mut user_stack = 0;
+    if regs.ip != 0 {
+        walk_with(scratch, |at, pair| {
+            // SAFETY: as in `walk_user`; the iterator holds the task.
+            unsafe { bpf_copy_from_user_task(pair.as_mut_ptr().cast(), 16, at as *const c_void, task, 0) == 0 }
+        });
+        user_stack = id_of_user(scratch);
+        fill(&mut scratch.user.record, stack_kind::USER, owner, user_stack);
+        write(&scratch.user, seq);
+    }
+    let buffer = &mut scratch.kernel;
+    let size = size_of::<[u64; KERNEL_FRAMES]>() as u32;
+    // SAFETY: the helper writes at most the size given; the iterator holds the task.
+    let bytes = unsafe { bpf_get_task_stack(task, buffer.frames.as_mut_ptr().cast(), size, 0) };
+    if bytes <= 0 {
+        return (user_stack, 0);
+    }
+    finish_kernel(&mut buffer.record, bytes as u32);
+    let kernel_stack = id_of_kernel(scratch);
+    fill(&mut scratch.kernel.record, stack_kind::KERNEL, KERNEL, kernel_stack);
+    write(&scratch.kernel, seq);
+    (user_stack, kernel_stack)
+}
+
+#[inline(always)]
+fn verify(recalled: u64, walked: u64) {
+    emit::count(counter::VERIFIED);
+    if recalled != walked {
+        emit::count(fault::MEMO_WRONG);
+    }
+}
