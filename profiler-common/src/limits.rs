@@ -1,7 +1,7 @@
 //! Sizes that both sides rely on: one number, read by the kernel programs and by the daemon.
 
 /// Most frames that one user stack holds; a deeper stack keeps its leaf side.
-pub const USER_FRAMES: usize = 128;
+pub const USER_FRAMES: usize = 256;
 /// Most frames that one kernel stack holds.
 pub const KERNEL_FRAMES: usize = 64;
 /// Bytes of the ring that carries records to the daemon; a power of two.

@@ -1,14 +1,19 @@
 //! Every map: who writes it, who reads it, and what happens when it is full.
 
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use profiler_common::fault;
 use profiler_common::limits::{FILTER_ENTRIES, KERNEL_FRAMES, OFF_CPU_ENTRIES, RING_BYTES, SENT_STACKS, USER_FRAMES};
 use profiler_common::settings::{Control, Settings};
+use profiler_common::unwind::{
+    PROCESSES as MOST_PROCESSES, ProcessMappings, RULES as MOST_RULES, Rule, SLAB_WORDS, SLABS as MOST_SLABS,
+};
 use profiler_common::wire::{OffCpuKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
 use profiler_ebpf::rules::ledger::Ledger;
 use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
 
+use crate::stack::Walk;
 use crate::stack::{KernelKey, Owner};
 use crate::task::Registers;
 
@@ -110,6 +115,28 @@ pub(crate) static FILTER_COMMS: HashMap<[u8; 16], u32, { FILTER_ENTRIES as usize
 #[btf_map]
 pub(crate) static FILTER_CGROUPS: HashMap<u64, u32, { FILTER_ENTRIES as usize }> = HashMap::new();
 
+/// One slab of unwind tables and mappings, see `profiler_common::unwind`.
+pub(crate) type Slab = Array<[u32; SLAB_WORDS], 1, { BPF_F_MMAPABLE as usize }>;
+
+/// Unwind tables and mappings. The daemon makes slabs as it needs them, and writes them in place: what
+/// a walk may still read is not reused. Empty: the code counts as without a table yet.
+#[btf_map]
+pub(crate) static SLABS: ArrayOfMaps<Slab, { MOST_SLABS as usize }> = ArrayOfMaps::new();
+
+/// The rules that rows name, written by the daemon. Full: the rows say `cfa::UNSUPPORTED`.
+#[btf_map]
+pub(crate) static RULES: Array<Rule, { MOST_RULES as usize }> = Array::new();
+
+/// Where the mappings of each process lie, written by the daemon. Full, or not there yet: stacks are
+/// walked by frame pointers and say so.
+#[btf_map]
+pub(crate) static PROCESSES: HashMap<
+    u32,
+    ProcessMappings,
+    { MOST_PROCESSES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
 /// A stack record being built: the header and its frames lie together, ready to be sent.
 #[repr(C)]
 pub(crate) struct StackBuffer<const N: usize> {
@@ -124,6 +151,8 @@ pub(crate) struct Scratch {
     pub(crate) regs: Registers,
     pub(crate) owner: Owner,
     pub(crate) kernel_key: KernelKey,
+    /// Where the walk stands.
+    pub(crate) walk: Walk,
     pub(crate) user: StackBuffer<USER_FRAMES>,
     pub(crate) kernel: StackBuffer<KERNEL_FRAMES>,
     /// A stretch of user stack, read at once.
@@ -164,6 +193,12 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch, { scratch::COUNT }> = PerCpuArra
 #[inline(always)]
 pub(crate) fn scratch(which: u32) -> Option<*mut Scratch> {
     SCRATCH.get_ptr_mut(which)
+}
+
+/// The words of a slab, if it was made.
+#[inline(always)]
+pub(crate) fn slab(number: u32) -> Option<*mut u32> {
+    SLABS.get_value_ptr_mut(number, &0).map(<*mut [u32; SLAB_WORDS]>::cast)
 }
 
 /// What the daemon says now.

@@ -108,7 +108,7 @@ pub(crate) fn is_on_stack_of(context: *const core::ffi::c_void, regs: *const pt_
     (regs as u64).wrapping_sub(context as u64) < KERNEL_STACK_BYTES
 }
 
-/// The three registers that a walk starts from, and the system call they belong to.
+/// The three registers that a memo compares.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
@@ -120,7 +120,7 @@ pub(crate) struct Registers {
 /// Reads saved registers.
 #[inline(always)]
 pub(crate) fn registers(regs: *const pt_regs) -> Registers {
-    // SAFETY: `regs` comes typed from `bpf_task_pt_regs`.
+    // SAFETY: `regs` comes typed from `bpf_task_pt_regs` or from a program's context.
     unsafe {
         Registers {
             ip: (&raw const (*regs).rip).read_volatile(),
@@ -128,6 +128,20 @@ pub(crate) fn registers(regs: *const pt_regs) -> Registers {
             bp: (&raw const (*regs).rbp).read_volatile(),
         }
     }
+}
+
+/// Reads the general registers into `all`, by their DWARF numbers. Source: System V ABI for x86-64,
+/// figure 3.36.
+#[inline(always)]
+pub(crate) fn all_registers(regs: *const pt_regs, all: &mut [u64; 16]) {
+    macro_rules! copy {
+        ($($number:literal $register:ident),*) => {
+            // SAFETY: as in `registers`.
+            unsafe { $(all[$number] = (&raw const (*regs).$register).read_volatile();)* }
+        };
+    }
+    copy!(0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp, 7 rsp);
+    copy!(8 r8, 9 r9, 10 r10, 11 r11, 12 r12, 13 r13, 14 r14, 15 r15);
 }
 
 /// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`].

@@ -10,18 +10,36 @@ pub mod stack_kind {
 
 /// How a walk ended: stable numbers.
 pub mod outcome {
-    /// The walk reached the end of the stack.
+    /// The walk reached the root, every step of it by a rule of the unwind tables or, in the kernel,
+    /// by the kernel's own.
     pub const COMPLETE: u32 = 0;
     /// The stack was deeper than the limit; the leaf side was kept.
     pub const TRUNCATED: u32 = 1;
     /// The next frame lay in memory that could not be read.
     pub const READ_FAULT: u32 = 2;
-    /// The frame pointer did not point into the stack: code without frame pointers.
-    pub const NO_FRAME_POINTER: u32 = 3;
+    /// No table describes the code, and its frame pointer did not point into the stack.
+    pub const NO_INFO: u32 = 3;
+    /// The walk met code whose table was not loaded yet, and went on by frame pointers.
+    pub const PENDING: u32 = 4;
+    /// A rule that cannot be followed, or that led nowhere.
+    pub const BAD_RULE: u32 = 5;
+    /// What should have been a return address points to no code.
+    pub const NOT_CODE: u32 = 6;
+    /// The walk reached the root, with steps by frame pointers where no table describes the code.
+    pub const APPROXIMATE: u32 = 7;
     /// Number of outcomes.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 8;
     /// The word for each outcome, by its number.
-    pub const NAMES: [&str; COUNT] = ["complete", "truncated", "read-fault", "no-frame-pointer"];
+    pub const NAMES: [&str; COUNT] = [
+        "complete",
+        "truncated",
+        "read-fault",
+        "no-unwind-info",
+        "no-unwind-info-yet",
+        "bad-rule",
+        "not-code",
+        "complete-approximate",
+    ];
 }
 
 /// Bits of a user address in a [`StackRecord`], which leaves its upper bits free.

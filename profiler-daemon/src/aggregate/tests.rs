@@ -275,7 +275,7 @@ fn idle_and_working_waits_at_one_stack_stay_apart() {
     let mut drawn = drawn.whole(1, "main run a b c d ~poll");
     let gaps = |drawn: &Drawn| drawn.window().gaps.iter().map(|gap| (gap.idle, gap.tids.clone())).collect::<Vec<_>>();
     assert_eq!(gaps(&drawn), [(false, vec![11]), (true, vec![10])]);
-    drawn.capture.stacks.insert(1, RawStack { outcome: outcome::NO_FRAME_POINTER, ..RawStack::default() });
+    drawn.capture.stacks.insert(1, RawStack { outcome: outcome::NO_INFO, ..RawStack::default() });
     assert_eq!(gaps(&drawn), [(true, vec![10, 11])], "torn: by class alone");
 }
 

@@ -22,7 +22,7 @@ use crate::capture::settings;
 use crate::decode::{self, Record};
 use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, Window};
 use crate::process::{self, Processes};
-use crate::symbolize::{NO_FRAME_POINTER, Symbolizer};
+use crate::symbolize::{NOT_CODE, Symbolizer};
 
 /// How often the ring is emptied.
 const TICK: Duration = Duration::from_millis(100);
@@ -352,8 +352,8 @@ fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
 fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Vec<Frame>>) {
     for (id, stack) in &mut capture.stacks {
         let last = frames.get(id).and_then(|frames| frames.last());
-        if last.is_some_and(|last| last.kind == FrameKind::Note && last.function.as_deref() == Some(NO_FRAME_POINTER)) {
-            stack.outcome = outcome::NO_FRAME_POINTER;
+        if last.is_some_and(|last| last.kind == FrameKind::Note && last.function.as_deref() == Some(NOT_CODE)) {
+            stack.outcome = outcome::NOT_CODE;
         }
     }
 }

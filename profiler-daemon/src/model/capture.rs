@@ -57,7 +57,7 @@ pub struct RawStack {
     pub kernel: bool,
     /// How the walk ended, see `profiler_common::wire::outcome`.
     pub outcome: u32,
-    /// Addresses, leaf first. The first one of a user stack is the exact program counter; all others
-    /// are return addresses.
+    /// Addresses, leaf first. Those of a user stack carry the bits of `profiler_common::wire::frame`. The
+    /// first one of a kernel stack is exact, the others are return addresses.
     pub addresses: Vec<u64>,
 }

@@ -7,7 +7,7 @@ pub enum FrameKind {
     Native,
     /// The kernel.
     Kernel,
-    /// Not a function: says what is missing, such as `[unwinding stopped: no frame pointer]`.
+    /// Not a function: says what is missing, such as `[unwinding stopped: no unwind info]`.
     Note,
 }
 

@@ -66,7 +66,7 @@ pub(super) fn window() -> Window {
         stack(&mut window, &[kernel("jbd2_log_wait_commit"), kernel("ext4_sync_file"), unresolved(), main.clone()]);
     let receive = stack(&mut window, &[kernel("tcp_recvmsg"), run, main.clone()]);
     let park = stack(&mut window, &[kernel("do_epoll_wait"), native("poll_loop", "loop.cpp", 9), main]);
-    let cut = stack(&mut window, &[Frame::note("[unwinding stopped: no frame pointer]")]);
+    let cut = stack(&mut window, &[Frame::note("[unwinding stopped: no unwind info]")]);
 
     add_thread(
         &mut window,

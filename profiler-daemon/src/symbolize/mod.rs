@@ -15,7 +15,7 @@ use crate::process::{FileOffset, Identity, Image, Module};
 use failures::Failures;
 use kernel::Kallsyms;
 use names::Names;
-pub use resolve::NO_FRAME_POINTER;
+pub use resolve::NOT_CODE;
 
 /// Most places whose frames are remembered; then all are forgotten at once.
 const MOST_CACHED: usize = 65_536;

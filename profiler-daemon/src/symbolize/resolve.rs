@@ -5,7 +5,7 @@ use super::Symbolizer;
 use super::perf_map::{self, PerfMap};
 use crate::model::{Frame, FrameKind, RawStack};
 use crate::process::{FileOffset, Image, Location, Module, ProcessAddress, Processes};
-use profiler_common::wire::outcome;
+use profiler_common::wire::{frame, outcome};
 
 impl Symbolizer {
     /// The frames of one stack. [`Symbolizer::resolve_all`] says how, and is faster for several.
@@ -15,7 +15,7 @@ impl Symbolizer {
 
     /// The frames of many stacks by their ids, leaf first, inlined functions before those that they
     /// were inlined into. No address is ever left out. A stack that is not whole ends, on the root
-    /// side, in a note such as `[unwinding stopped: no frame pointer]`.
+    /// side, in a note such as `[unwinding stopped: no unwind info]`.
     ///
     /// Processes that are not known yet, and those with addresses outside of their known mappings,
     /// are read once more if they still run. Kernel symbols are read anew at each call.
@@ -56,7 +56,7 @@ enum Place {
 
 /// Ends a user stack whose next "return address" is no code: what the walk took for a frame was data,
 /// so neither it nor anything further out is a caller.
-pub const NO_FRAME_POINTER: &str = "[unwinding stopped: no frame pointer]";
+pub const NOT_CODE: &str = "[unwinding stopped: not code]";
 
 /// Whether nothing executable lies there. Of a process that is gone nobody knows.
 fn is_no_code(location: &Location) -> bool {
@@ -89,18 +89,22 @@ impl Sorting<'_> {
         for (depth, address) in stack.addresses.iter().enumerate() {
             // Look up one byte before a return address: a call may be the last instruction of its
             // function, and the address itself would then belong to the next one.
-            let before = u64::from(depth > 0).min(*address);
             if stack.kernel {
+                let before = u64::from(depth > 0).min(*address);
                 places.push(Place::Done(self.symbolizer.kernel_frame(address - before, *address)));
                 continue;
             }
+            let is_exact = address & frame::EXACT != 0;
+            let address = address & frame::ADDRESS;
+            let before = u64::from(!is_exact).min(address);
+            // A walk by frame pointers cannot tell code from data.
             if depth > 0 && is_no_code(&self.locate(stack, ProcessAddress(address - before))) {
-                places.push(Place::Done(Frame::note(NO_FRAME_POINTER)));
+                places.push(Place::Done(Frame::note(NOT_CODE)));
                 return places;
             }
-            places.push(self.place(stack, *address, before));
+            places.push(self.place(stack, address, before));
         }
-        if stack.outcome != outcome::COMPLETE {
+        if stack.outcome != outcome::COMPLETE && stack.outcome != outcome::APPROXIMATE {
             let reason =
                 outcome::NAMES.get(stack.outcome as usize).map_or("unknown".to_owned(), |n| n.replace('-', " "));
             places.push(Place::Done(Frame::note(format!("[unwinding stopped: {reason}]"))));

@@ -2,7 +2,7 @@
 use super::*;
 use crate::model::{FrameKind, RawStack};
 use crate::process::{Location, ProcessAddress, Processes, comm};
-use profiler_common::wire::outcome;
+use profiler_common::wire::{frame, outcome};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Resolves addresses of a process at generation 0, each as the leaf of a stack of its own.
 fn leaves(processes: &mut Processes, pid: u32, addresses: &[u64]) -> Vec<Vec<Frame>> {
-    let stack = |address: &u64| RawStack { pid, addresses: vec![*address], ..RawStack::default() };
+    let stack = |address: &u64| RawStack { pid, addresses: vec![*address | frame::EXACT], ..RawStack::default() };
     let stacks: Vec<RawStack> = addresses.iter().map(stack).collect();
     let mut found = Symbolizer::new().resolve_all(processes, (0..).zip(&stacks));
     (0..addresses.len() as u64).map(|id| found.remove(&id).unwrap()).collect()
@@ -121,15 +121,15 @@ fn inlined_functions_are_frames_with_their_own_lines() {
     let Some(program) = Program::start("cc", &[], INLINE) else { return };
     let stack = RawStack {
         pid: program.pid(),
-        addresses: vec![program.addresses[1], program.addresses[0]],
-        outcome: outcome::NO_FRAME_POINTER,
+        addresses: vec![program.addresses[1] | frame::EXACT, program.addresses[0]],
+        outcome: outcome::NO_INFO,
         ..RawStack::default()
     };
     let frames = Symbolizer::new().resolve(&mut Processes::new(), &stack);
     let seen: Vec<_> = frames.iter().map(|frame| (frame.name(), frame.line.unwrap_or(0), frame.inlined)).collect();
     let expected = [("leaf", 2, false), ("inner", 5, true), ("outer", 7, false)];
     assert_eq!(seen[..3], expected.map(|(name, line, inlined)| (name.to_owned(), line, inlined)));
-    assert_eq!(seen[3..], [("[unwinding stopped: no frame pointer]".to_owned(), 0, false)]);
+    assert_eq!(seen[3..], [("[unwinding stopped: no unwind info]".to_owned(), 0, false)]);
     assert!(frames[1].file.as_deref().is_some_and(|file| file.ends_with("source.c")));
     // The place shown is the return address itself, not the byte before that was looked up.
     let mut processes = Processes::new();
@@ -148,7 +148,8 @@ fn a_call_at_the_end_of_a_function_belongs_to_it() {
         __attribute__((noinline)) void after(void) { __asm__ volatile(\"\"); }\n\
         int main(void) { before(); after(); }\n";
     let Some(program) = Program::start("cc", &["-fno-toplevel-reorder"], source) else { return };
-    let stack = RawStack { pid: program.pid(), addresses: vec![0, program.addresses[0]], ..RawStack::default() };
+    let stack =
+        RawStack { pid: program.pid(), addresses: vec![frame::EXACT, program.addresses[0]], ..RawStack::default() };
     let frames = Symbolizer::new().resolve(&mut Processes::new(), &stack);
     assert_eq!(names(&frames), ["[unmapped]+0x0", "before"]);
 }
@@ -263,15 +264,15 @@ fn addresses_that_lead_nowhere_are_still_frames() {
     let mut processes = Processes::new();
     let own = RawStack {
         pid: std::process::id(),
-        addresses: vec![0x10, 0, u64::MAX],
+        addresses: vec![0x10 | frame::EXACT, 0, frame::ADDRESS],
         outcome: outcome::TRUNCATED,
         ..RawStack::default()
     };
-    let gone = RawStack { pid: u32::MAX - 1, addresses: vec![0x10], outcome: 99, ..RawStack::default() };
+    let gone = RawStack { pid: u32::MAX - 1, addresses: vec![0x10 | frame::EXACT], outcome: 99, ..RawStack::default() };
     let mut symbolizer = Symbolizer::new();
     let found = symbolizer.resolve_all(&mut processes, [(1, &own), (2, &gone), (3, &RawStack::default())]);
     // The program counter is where it is; a return address that is no code was never one.
-    assert_eq!(names(&found[&1]), ["[unmapped]+0x10", NO_FRAME_POINTER]);
+    assert_eq!(names(&found[&1]), ["[unmapped]+0x10", NOT_CODE]);
     assert_eq!(names(&found[&2]), ["[exited process]+0x10", "[unwinding stopped: unknown]"]);
     assert!(found[&3].is_empty());
     let failures: HashMap<_, _> = symbolizer.failures().into();

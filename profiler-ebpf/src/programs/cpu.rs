@@ -10,7 +10,7 @@ use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
 use crate::maps::scratch;
 use crate::stack::{self, Owner};
-use crate::task::{self, Registers};
+use crate::task;
 use crate::{emit, threads};
 
 /// Addresses of the kernel have the highest bit set.
@@ -28,16 +28,15 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     let pid = task::pid(current);
     let interrupted: *const bpf_perf_event_data = ctx.as_ptr().cast();
     // SAFETY: the context of a perf event program starts with the interrupted registers.
-    let (ip, sp, bp) = unsafe {
-        let regs = &raw const (*interrupted).regs;
-        (
-            (&raw const (*regs).rip).read_volatile(),
-            (&raw const (*regs).rsp).read_volatile(),
-            (&raw const (*regs).rbp).read_volatile(),
-        )
-    };
+    let (regs, ip) = unsafe { (&raw const (*interrupted).regs, (&raw const (*interrupted).regs.rip).read_volatile()) };
     let in_kernel = ip & KERNEL_ADDRESS != 0;
-    let regs = if in_kernel { task::registers(task::user_regs(current)) } else { Registers { ip, sp, bp } };
+    let owner = Owner { pid, generation };
+    let user_stack = if in_kernel {
+        let regs = task::user_regs(current);
+        stack::user(scratch, regs, task::syscall(current, regs) < 0, owner)
+    } else {
+        stack::user(scratch, regs, true, owner)
+    };
     let sample = CpuSample {
         // SAFETY: no arguments.
         header: unsafe { Header { tag: tag::CPU_SAMPLE, cpu: bpf_get_smp_processor_id(), at_ns: bpf_ktime_get_ns() } },
@@ -45,7 +44,7 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
         tid: task::tid(current),
         generation,
         mode: if in_kernel { cpu_mode::KERNEL } else { cpu_mode::USER },
-        user_stack: stack::user(scratch, regs, Owner { pid, generation }),
+        user_stack,
         kernel_stack: if in_kernel { stack::kernel(scratch, ctx.as_ptr()) } else { 0 },
     };
     // SAFETY: a whole record.

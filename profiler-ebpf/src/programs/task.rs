@@ -209,10 +209,11 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
         return 0;
     }
     let owner = Owner { pid: task::pid(task), generation: thread.generation };
-    let regs = task::registers(task::user_regs(task));
+    let regs = task::user_regs(task);
+    let exact = thread.syscall < 0;
     // SAFETY: `meta` is typed and starts with the file.
     let seq = unsafe { (&raw const (*meta).seq).read_volatile() };
-    let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, owner, seq);
+    let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, exact, owner, seq);
     if thread.ledger.off_ns == began_ns && thread.ledger.state == state::BLOCKED {
         thread.user_stack = user_stack;
         thread.kernel_stack = kernel_stack;

@@ -4,4 +4,4 @@
 pub mod class;
 pub mod ledger;
 pub mod memo;
-pub mod walk;
+pub mod unwind;

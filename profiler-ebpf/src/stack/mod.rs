@@ -19,11 +19,13 @@ use profiler_common::wire::stack_kind;
 
 use crate::emit;
 use crate::maps::{Scratch, Thread, setting};
-use crate::task::{Registers, Task};
+use crate::task::{self, Task};
 use kernel::{finish_kernel, walk_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
 use send::{fill, id_of_kernel, id_of_user, send_kernel, send_user, write};
-use walk::{walk_user, walk_with};
+use walk::{walk_some, walk_user, went};
+
+pub(crate) use walk::Walk;
 
 /// Whose stack: what its id depends on besides the addresses.
 #[repr(C)]
@@ -61,39 +63,53 @@ pub(crate) struct KernelKey {
     distance: u64,
 }
 
-/// Id of the user stack that starts at `regs`; 0 if there is none.
+/// Id of the user stack that starts at `regs`, the registers of the current task; 0 if there is none.
+/// `exact` if it was interrupted there, not in a system call.
 #[inline(always)]
-pub(crate) fn user(scratch: &mut Scratch, regs: Registers, owner: Owner) -> u64 {
-    scratch.regs = regs;
+pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, exact: bool, owner: Owner) -> u64 {
+    scratch.regs = task::registers(regs);
     scratch.owner = owner;
-    if regs.ip == 0 {
+    if scratch.regs.ip == 0 {
         emit::count(fault::USER_STACK);
         return 0;
     }
-    walk_user(scratch);
+    walk_own(scratch, regs, exact);
     send_user(scratch)
 }
 
 /// The same for a thread that waits: asks its memo first.
 #[inline(always)]
-pub(crate) fn user_of_wait(scratch: &mut Scratch, thread: &mut Thread, regs: Registers, owner: Owner) -> u64 {
-    scratch.regs = regs;
+pub(crate) fn user_of_wait(
+    scratch: &mut Scratch,
+    thread: &mut Thread,
+    regs: *const pt_regs,
+    exact: bool,
+    owner: Owner,
+) -> u64 {
+    scratch.regs = task::registers(regs);
     scratch.owner = owner;
     let known = recall_user(scratch, thread);
     if known != 0 {
         emit::count(counter::USER_HIT);
         if setting!(verify_memo) != 0 {
-            walk_user(scratch);
+            walk_own(scratch, regs, exact);
             verify(known, id_of_user(scratch));
         }
         return known;
     }
     emit::count(counter::USER_WALK);
-    let stack = user(scratch, regs, owner);
+    let stack = user(scratch, regs, exact, owner);
     if stack != 0 {
         remember_user(scratch, thread, stack);
     }
     stack
+}
+
+#[inline(always)]
+fn walk_own(scratch: &mut Scratch, regs: *const pt_regs, exact: bool) {
+    task::all_registers(regs, &mut scratch.walk.leaf);
+    walk::start(scratch, exact);
+    walk_user(scratch);
 }
 
 /// Id of the kernel stack of the current task, which is being switched out; 0 if it has none.
@@ -134,6 +150,8 @@ pub(crate) fn kernel(scratch: &mut Scratch, context: *mut c_void) -> u64 {
 
 /// Kernel addresses mean the same in every process.
 const KERNEL: Owner = Owner { pid: 0, generation: 0 };
+/// Runs of steps for the stack of a sleeper: enough for its frames and the windows between them.
+const SLEEPER_TURNS: u32 = 128;
 /// In `sched_switch` the first frames are our own program and its trampoline.
 const SWITCH_SKIP: u64 = 2;
 /// Ids of the user and the kernel stack of a task that sleeps, and that is not the current one; 0 for
@@ -142,18 +160,32 @@ const SWITCH_SKIP: u64 = 2;
 pub(crate) fn of_sleeper(
     scratch: &mut Scratch,
     task: Task,
-    regs: Registers,
+    regs: *const pt_regs,
+    exact: bool,
     owner: Owner,
     seq: *mut seq_file,
 ) -> (u64, u64) {
-    scratch.regs = regs;
+    scratch.regs = task::registers(regs);
     scratch.owner = owner;
     let mut user_stack = 0;
-    if regs.ip != 0 {
-        walk_with(scratch, |at, pair| {
-            // SAFETY: as in `walk_user`; the iterator holds the task.
-            unsafe { bpf_copy_from_user_task(pair.as_mut_ptr().cast(), 16, at as *const c_void, task, 0) == 0 }
-        });
+    if scratch.regs.ip != 0 {
+        task::all_registers(regs, &mut scratch.walk.leaf);
+        walk::start(scratch, exact);
+        let mut turn = 0;
+        while turn < SLEEPER_TURNS {
+            turn += 1;
+            let went = walk_some(scratch);
+            if went == went::OVER {
+                break;
+            }
+            if went == went::MISSING {
+                walk::fetch(scratch, |into, bytes, from| {
+                    // SAFETY: the window has room for the bytes; the iterator holds the task.
+                    unsafe { bpf_copy_from_user_task(into, bytes, from, task, 0) }
+                });
+            }
+        }
+        walk::finish(scratch);
         user_stack = id_of_user(scratch);
         fill(&mut scratch.user.record, stack_kind::USER, owner, user_stack);
         write(&scratch.user, seq);

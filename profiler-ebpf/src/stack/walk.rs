@@ -1,66 +1,397 @@
-//! The walk of a user stack.
+//! The walk of a user stack, frame by frame, by the unwind tables.
+//!
+//! Stack words are read through a window, a stretch that is copied at once: one read of 1 KiB costs as
+//! much as two of a word. A step that misses a word says so and is repeated when it was read; so the
+//! same step serves programs that may read their own memory only and those that read another's.
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ffi::c_void;
 use profiler_common::limits::USER_FRAMES;
-use profiler_common::wire::outcome;
+use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, Rule, SLAB_WORDS, cfa, table};
+use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
-use profiler_ebpf::rules::walk::{self, Step};
+use profiler_ebpf::rules::unwind::{self, Cursor, Step};
 
-use crate::maps::Scratch;
+use crate::maps::{self, PROCESSES, RULES, Scratch};
 
-/// Walks the current task's stack.
+/// Bytes of a window; a power of two.
+pub(crate) const WINDOW_BYTES: usize = 1024;
+/// Words that one step may read beside the window.
+const EXTRAS: usize = 2;
+/// Frames walked by one call of `walk_some`. Two levels of loops keep the verifier's work small.
+const FRAMES_A_CALL: u32 = 16;
+
+/// The state of a walk.
+#[repr(C)]
+pub(crate) struct Walk {
+    pub(crate) cursor: Cursor,
+    /// Registers of the leaf, by DWARF number.
+    pub(crate) leaf: [u64; 16],
+    /// Frames found so far.
+    frames: u32,
+    /// 1 once a step was made by the frame pointer.
+    approximate: u32,
+    /// 1 once code was met whose table is not there yet.
+    pending: u32,
+    /// How often this frame's step was repeated.
+    repeats: u32,
+    /// The mapping of the last frame.
+    mapping: Mapping,
+    /// The process' mappings: where they lie, and how many there are.
+    slab: u32,
+    first: u32,
+    count: u32,
+    /// 1 if the mappings of this process are known.
+    known: u32,
+    /// The word that the last step missed.
+    pub(crate) missing: u64,
+    /// Where the window lies, and how much of it was read.
+    pub(crate) window_at: u64,
+    pub(crate) window_bytes: u64,
+    pub(crate) window: [u64; WINDOW_BYTES / 8],
+    /// Words outside of the window.
+    extra_at: [u64; EXTRAS],
+    extra: [u64; EXTRAS],
+}
+
+/// What a step or a run of steps came to.
+pub(crate) mod went {
+    /// It may go on.
+    pub(crate) const ON: u32 = 0;
+    /// A word is needed: `Walk::missing`.
+    pub(crate) const MISSING: u32 = 1;
+    /// The walk is over.
+    pub(crate) const OVER: u32 = 2;
+}
+
+/// Begins a walk at `scratch.regs` in the process of `scratch.owner`; `exact` if execution was
+/// interrupted there, not in a system call. `scratch.walk.leaf` is set.
+#[inline(always)]
+pub(super) fn start(scratch: &mut Scratch, exact: bool) {
+    let walk = &mut scratch.walk;
+    walk.cursor.pc = scratch.regs.ip;
+    walk.cursor.sp = scratch.regs.sp;
+    walk.cursor.fp = scratch.regs.bp;
+    walk.cursor.exact = exact.into();
+    walk.cursor.approximate = 0;
+    walk.frames = 0;
+    walk.approximate = 0;
+    walk.pending = 0;
+    walk.repeats = 0;
+    walk.mapping.start = 0;
+    walk.mapping.end = 0;
+    walk.window_bytes = 0;
+    walk.known = 0;
+    scratch.words = 0;
+    scratch.user.record.outcome = outcome::TRUNCATED;
+    if let Some(mappings) = PROCESSES.get_ptr(scratch.owner.pid) {
+        // SAFETY: the daemon replaces entries whole; a stale one is as good as none.
+        let mappings = unsafe { mappings.read_volatile() };
+        walk.slab = mappings.slab;
+        walk.first = mappings.word;
+        walk.count = mappings.count;
+        walk.known = (mappings.generation == scratch.owner.generation).into();
+    }
+}
+
+/// Walks the current task's stack to its end. `start` comes first.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(super) extern "C" fn walk_user(scratch: *mut Scratch) -> u32 {
     // SAFETY: the verifier checks the pointer; nobody else uses this working memory.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
-    walk_with(scratch, |at, pair| {
-        // SAFETY: the helper writes the pair, and fails on memory that cannot be read.
-        unsafe { bpf_probe_read_user(pair.as_mut_ptr().cast(), 16, at as *const c_void) == 0 }
-    });
+    let mut turn = 0;
+    // Every run of steps makes frames or fills the window.
+    while turn < 2 * USER_FRAMES {
+        turn += 1;
+        let went = walk_some(scratch);
+        if went == went::OVER {
+            break;
+        }
+        if went == went::MISSING {
+            fetch(scratch, |into, bytes, from| {
+                // SAFETY: the window has room for the bytes, and the helper fails on memory that cannot be read.
+                unsafe { bpf_probe_read_user(into, bytes, from) }
+            });
+        }
+    }
+    finish(scratch);
     0
 }
-/// Walks by frame pointers from `scratch.regs` into `scratch.user`; the words that were read are
-/// noted in `scratch.at`.
+
+/// The walk is over: completes the record and tells the memo whether to keep it.
 #[inline(always)]
-pub(super) fn walk_with(scratch: &mut Scratch, read: impl Fn(u64, &mut [u64; 2]) -> bool) {
-    let regs = scratch.regs;
-    scratch.user.frames[0] = regs.ip;
-    scratch.words = 0;
-    let (mut stack_pointer, mut frame_pointer) = (regs.sp, regs.bp);
-    let mut frames = 1;
-    let mut end = outcome::TRUNCATED;
-    while frames < USER_FRAMES {
-        if !walk::plausible(frame_pointer, stack_pointer) {
-            end = walk::stop(frame_pointer, frames);
-            break;
-        }
-        let mut pair = [0u64; 2];
-        if !read(frame_pointer, &mut pair) {
-            // What could not be read now may be readable next time.
-            scratch.words = u32::MAX;
-            end = outcome::READ_FAULT;
-            break;
-        }
-        // Both words decided the walk, also those that ended it.
-        let (at, words) = (frame_pointer - regs.sp, scratch.words as usize);
-        if at <= (USER_SPAN - 16) as u64 && words < USER_WORDS - 1 {
-            scratch.at[words & (USER_WORDS - 1)] = at as u16;
-            scratch.at[(words + 1) & (USER_WORDS - 1)] = at as u16 + 8;
-            scratch.words = words as u32 + 2;
-        } else {
-            scratch.words = u32::MAX;
-        }
-        if let Step::End(why) = walk::step(pair[1]) {
-            end = why;
-            break;
-        }
-        scratch.user.frames[frames] = pair[1];
-        frames += 1;
-        stack_pointer = frame_pointer + 16;
-        frame_pointer = pair[0];
+pub(super) fn finish(scratch: &mut Scratch) {
+    let walk = &scratch.walk;
+    let record = &mut scratch.user.record;
+    record.frames = walk.frames;
+    if walk.pending != 0 {
+        record.outcome = outcome::PENDING;
+    } else if record.outcome == outcome::COMPLETE && walk.approximate != 0 {
+        record.outcome = outcome::APPROXIMATE;
     }
-    scratch.user.record.frames = frames as u32;
-    scratch.user.record.outcome = end;
+    // What could not be read or looked up now may be had next time.
+    if record.outcome == outcome::PENDING || record.outcome == outcome::READ_FAULT {
+        scratch.words = u32::MAX;
+    }
+}
+
+/// Makes up to `FRAMES_A_CALL` steps.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn walk_some(scratch: *mut Scratch) -> u32 {
+    let mut made = 0;
+    while made < FRAMES_A_CALL {
+        made += 1;
+        let went = step(scratch);
+        if went != went::ON {
+            return went;
+        }
+    }
+    went::ON
+}
+
+/// Notes the frame that the walk stands at and goes to its caller.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `walk_user`.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return went::OVER };
+    let at = scratch.walk.cursor;
+    let frames = scratch.walk.frames as usize;
+    if frames >= USER_FRAMES {
+        return end(scratch, outcome::TRUNCATED);
+    }
+    let pc = at.lookup_pc();
+    let mapping = &scratch.walk.mapping;
+    if (pc < mapping.start || pc >= mapping.end) && find_mapping(scratch, pc) == 0 {
+        return end(scratch, outcome::NOT_CODE);
+    }
+    let flags = if at.exact != 0 { frame::EXACT } else { 0 };
+    let approximate = if at.approximate != 0 { frame::APPROXIMATE } else { 0 };
+    scratch.user.frames[frames & (USER_FRAMES - 1)] = at.pc & frame::ADDRESS | flags | approximate;
+    scratch.walk.frames = frames as u32 + 1;
+
+    let sp = scratch.regs.sp;
+    let words = scratch.words as usize;
+    let mut read = 0;
+    let walk = &mut scratch.walk;
+    let places = &mut scratch.at;
+    let (window, window_at, window_bytes) = (&walk.window, walk.window_at, walk.window_bytes);
+    let (extra, extra_at, repeats) = (&walk.extra, &walk.extra_at, walk.repeats);
+    let take = |address: u64| {
+        let into = address.wrapping_sub(window_at);
+        let word = if into & 7 == 0 && into < window_bytes {
+            window[(into as usize & (WINDOW_BYTES - 1)) / 8]
+        } else if repeats > 1 && extra_at[0] == address {
+            extra[0]
+        } else if repeats > 2 && extra_at[1] == address {
+            extra[1]
+        } else {
+            return None;
+        };
+        // Where it lay, for the memo; out of its reach the count runs over.
+        let above = address.wrapping_sub(sp);
+        if above <= (USER_SPAN - 8) as u64 && above & 7 == 0 && words + read < USER_WORDS {
+            places[(words + read) & (USER_WORDS - 1)] = above as u16;
+            read += 1;
+        } else {
+            read = usize::MAX >> 1;
+        }
+        Some(word)
+    };
+    let rule = find_rule(&walk.mapping, pc);
+    let step = match rule {
+        Some(rule) if rule.cfa != cfa::GAP => {
+            let number = rule.register as usize & 15;
+            let register = if frames == 0 && rule.register < 16 { Some(walk.leaf[number]) } else { None };
+            unwind::by_rule(rule, &at, register, take)
+        }
+        _ => unwind::by_frame_pointer(&at, frames == 0, take),
+    };
+    match step {
+        Step::Caller(caller) => {
+            scratch.walk.cursor = caller;
+            scratch.walk.approximate |= caller.approximate;
+            scratch.walk.repeats = 0;
+            let words = words + read;
+            scratch.words = if words <= USER_WORDS { words as u32 } else { u32::MAX };
+            went::ON
+        }
+        Step::Missing(address) => {
+            scratch.walk.frames = frames as u32;
+            scratch.walk.missing = address;
+            scratch.walk.repeats += 1;
+            if scratch.walk.repeats as usize > 1 + EXTRAS {
+                scratch.walk.frames = frames as u32 + 1;
+                return end(scratch, outcome::READ_FAULT);
+            }
+            went::MISSING
+        }
+        Step::End(why) => {
+            // The words that ended it decided the walk, too.
+            let words = words + read;
+            scratch.words = if words <= USER_WORDS { words as u32 } else { u32::MAX };
+            end(scratch, why)
+        }
+    }
+}
+
+#[inline(always)]
+fn end(scratch: &mut Scratch, why: u32) -> u32 {
+    scratch.user.record.outcome = why;
+    went::OVER
+}
+
+/// Reads the missing word, and what lies above it, by `read` (to, bytes, from), which returns 0 if it
+/// could. If it could not, the step that missed the word gives up.
+#[inline(always)]
+pub(super) fn fetch(scratch: &mut Scratch, read: impl Fn(*mut c_void, u32, *const c_void) -> i64) {
+    const GIVE_UP: u32 = 1 + EXTRAS as u32;
+    let walk = &mut scratch.walk;
+    let from = walk.missing;
+    if walk.repeats > 1 {
+        // The window cannot hold all words of the step at once.
+        let extra = (walk.repeats as usize - 2) & (EXTRAS - 1);
+        walk.extra_at[extra] = from;
+        if read((&raw mut walk.extra[extra]).cast(), 8, from as *const c_void) != 0 {
+            walk.extra_at[extra] = !from;
+            walk.repeats = GIVE_UP;
+        }
+        return;
+    }
+    walk.window_at = from;
+    walk.window_bytes = WINDOW_BYTES as u64;
+    let window = walk.window.as_mut_ptr().cast();
+    if read(window, WINDOW_BYTES as u32, from as *const c_void) == 0 {
+        return;
+    }
+    // The stack may end within the window, but not within a page.
+    const PAGE_BYTES: u64 = 4096;
+    let bytes = (PAGE_BYTES - (from & (PAGE_BYTES - 1))) & (WINDOW_BYTES as u64 - 1);
+    walk.window_bytes = bytes & !7;
+    if bytes == 0 || read(window, bytes as u32, from as *const c_void) != 0 {
+        walk.window_bytes = 0;
+        walk.repeats = GIVE_UP;
+    }
+}
+
+/// Finds the mapping that holds `pc`. Returns 0 if there is none, though all are known.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_mapping(scratch: *mut Scratch, pc: u64) -> u32 {
+    // SAFETY: as in `walk_user`.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let walk = &mut scratch.walk;
+    walk.mapping.table = table::NONE;
+    walk.mapping.start = pc;
+    walk.mapping.end = pc;
+    if walk.known == 0 {
+        walk.pending = 1;
+        return 1;
+    }
+    let Some(slab) = maps::slab(walk.slab) else {
+        walk.pending = 1;
+        return 1;
+    };
+    // The first mapping that ends above pc.
+    let (mut low, mut length) = (0, walk.count);
+    let mut turn = 0;
+    while turn <= MAPPINGS.ilog2() {
+        turn += 1;
+        if length == 0 {
+            break;
+        }
+        let half = length / 2;
+        let entry = walk.first.wrapping_add((low + half).wrapping_mul(MAPPING_WORDS));
+        // SAFETY: `entry_at` masks its index.
+        if unsafe { entry_at(slab, entry, 1) } <= pc {
+            low += half + 1;
+            length -= half + 1;
+        } else {
+            length = half;
+        }
+    }
+    if low >= walk.count {
+        return 0;
+    }
+    let entry = walk.first.wrapping_add(low.wrapping_mul(MAPPING_WORDS));
+    // SAFETY: as above.
+    unsafe {
+        let start = entry_at(slab, entry, 0);
+        if pc < start {
+            return 0;
+        }
+        walk.mapping.start = start;
+        walk.mapping.end = entry_at(slab, entry, 1);
+        walk.mapping.origin = entry_at(slab, entry, 2);
+        let place = entry_at(slab, entry, 3);
+        walk.mapping.word = place as u32;
+        walk.mapping.slab = (place >> 32) as u16;
+        walk.mapping.shift = (place >> 48) as u8;
+        walk.mapping.table = (place >> 56) as u8;
+    }
+    if walk.mapping.table == table::PENDING {
+        walk.pending = 1;
+    }
+    if walk.mapping.table == table::READY
+        && let Some(slab) = maps::slab(u32::from(walk.mapping.slab))
+    {
+        // Tells the daemon that the part is in use, see `unwind`.
+        let used = (walk.mapping.word.wrapping_sub(1)) as usize & (SLAB_WORDS - 1);
+        // SAFETY: the mask keeps the index inside the slab.
+        unsafe {
+            if slab.add(used).read_volatile() == 0 {
+                slab.add(used).write_volatile(1);
+            }
+        }
+    }
+    1
+}
+
+/// The 64-bit member `member` of the mapping at word `entry`.
+///
+/// # Safety
+/// `slab` is a slab.
+#[inline(always)]
+unsafe fn entry_at(slab: *mut u32, entry: u32, member: u32) -> u64 {
+    let word = entry.wrapping_add(member * 2) as usize & (SLAB_WORDS - 2);
+    // SAFETY: the mask keeps the pair of words inside the slab; the mapping is aligned to eight bytes.
+    unsafe { slab.add(word).cast::<u64>().read_volatile() }
+}
+
+/// The rule for `pc`, which lies in `mapping`.
+#[inline(always)]
+fn find_rule(mapping: &Mapping, pc: u64) -> Option<&'static Rule> {
+    if mapping.table != table::READY {
+        return None;
+    }
+    let slab = maps::slab(u32::from(mapping.slab))?;
+    let word = |index: u32| {
+        // SAFETY: the mask keeps the index inside the slab.
+        unsafe { slab.add(mapping.word.wrapping_add(index) as usize & (SLAB_WORDS - 1)).read_volatile() }
+    };
+    let position = pc.wrapping_sub(mapping.origin) as u32;
+    let bucket = position >> (mapping.shift & 31);
+    let (mut low, mut length) = (word(bucket), 0);
+    let end = word(bucket.wrapping_add(1));
+    if end > low {
+        length = end - low;
+    }
+    // The first row of the bucket above the position; the row before it holds.
+    let mut turn = 0;
+    while turn <= BUCKET_ROWS.ilog2() {
+        turn += 1;
+        if length == 0 {
+            break;
+        }
+        let half = length / 2;
+        if word(low + half) >> 16 <= position & 0xffff {
+            low += half + 1;
+            length -= half + 1;
+        } else {
+            length = half;
+        }
+    }
+    RULES.get(word(low.wrapping_sub(1)) & 0xffff)
 }

@@ -440,27 +440,62 @@ pub(super) static TERMS: &[Term] = &[
     term(Group::Stack, "complete", &[], "The walk reached the root of the stack.", "", ""),
     term(
         Group::Stack,
+        "complete-approximate",
+        &["complete approximate"],
+        "The walk reached the root, but some of its steps went by the frame pointer, through code that no unwind table \
+         describes: what a JIT compiler wrote, hand-written assembly. A frame may be missing there.",
+        "",
+        "",
+    ),
+    term(
+        Group::Stack,
         "truncated",
         &[],
-        "The stack was deeper than the limit of 128 frames: the leaf side was kept.",
+        "The stack was deeper than the limit of 256 frames: the leaf side was kept.",
         "",
         "",
     ),
     term(
         Group::Stack,
         "read-fault",
-        &[],
+        &["read fault"],
         "The next frame lay in memory that could not be read: not mapped, or not in memory just then.",
         "",
         "",
     ),
     term(
         Group::Stack,
-        "no-frame-pointer",
-        &["no frame pointer"],
-        "The frame pointer did not point into the stack: the code was built without frame pointers, so callers beyond \
-         it are unknown. Building with -fno-omit-frame-pointer (Rust: -C force-frame-pointers=yes) makes such stacks \
-         whole.",
+        "no-unwind-info",
+        &["no unwind info", "no frame pointer"],
+        "No unwind table describes the code (.eh_frame is missing from its file, or it is generated code), and its \
+         frame pointer did not lead to a caller either. Building with -fasynchronous-unwind-tables, or keeping frame \
+         pointers (Rust: -C force-frame-pointers=yes; Java: -XX:+PreserveFramePointer), makes such stacks whole.",
+        "",
+        "",
+    ),
+    term(
+        Group::Stack,
+        "no-unwind-info-yet",
+        &["no unwind info yet"],
+        "The process or its library was so new that its unwind tables were not loaded yet: the stack was walked by \
+         frame pointers, keeps its weight, and may lack callers. Tables are loaded within 200 ms.",
+        "",
+        "",
+    ),
+    term(
+        Group::Stack,
+        "bad-rule",
+        &["bad rule"],
+        "An unwind table has a rule that the walk cannot follow, or that did not lead up the stack.",
+        "",
+        "",
+    ),
+    term(
+        Group::Stack,
+        "not-code",
+        &["not code"],
+        "What should have been a return address points to no executable memory: the walk had left the stack's real \
+         frames before, mostly in a step by frame pointer.",
         "",
         "",
     ),
@@ -691,7 +726,7 @@ pub(super) static TERMS: &[Term] = &[
         &[],
         "A thread ran or waited at an address that no mapping of its process holds.",
         "",
-        "Where a walk by frame pointers took data for a caller: there the stack is cut, see `no-frame-pointer`.",
+        "Where a step by frame pointer took data for a caller: there the stack is cut, see `not-code`.",
     ),
     term(
         Group::Loss,

@@ -115,7 +115,7 @@ fn values_are_those_of_the_window() {
         ("/gaps/2/kernel_function", Value::Null),
         (
             "/gaps/2/stack",
-            json!([{ "function": "[unwinding stopped: no frame pointer]", "kind": "note", "inlined": false }]),
+            json!([{ "function": "[unwinding stopped: no unwind info]", "kind": "note", "inlined": false }]),
         ),
         ("/gaps/0/stack/1/inlined", json!(true)),
         (

@@ -279,8 +279,8 @@ mod tests {
     #[test]
     fn the_limit_counts_functions_and_keeps_notes() {
         let mut frames: Vec<Frame> = (1..=7).map(|n| native(&format!("f{n}"), "/opt/app")).collect();
-        frames.push(Frame::note("[unwinding stopped: no frame pointer]"));
-        check(frames, 3, " | ▸f1, f2, f3, [unwinding stopped: no frame pointer] +4");
+        frames.push(Frame::note("[unwinding stopped: no unwind info]"));
+        check(frames, 3, " | ▸f1, f2, f3, [unwinding stopped: no unwind info] +4");
     }
 
     #[test]

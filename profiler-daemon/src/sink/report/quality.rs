@@ -48,18 +48,23 @@ fn found(view: &View) -> Vec<String> {
     found
 }
 
-/// Time with a complete stack, and all time.
+/// Time with a stack that reaches the root, and all time.
 fn whole(quality: &StackQuality) -> (u64, u64) {
     let all = quality.outcomes.iter().map(|(_, ns)| ns).sum::<u64>() + quality.missing.1;
-    (quality.outcomes[outcome::COMPLETE as usize].1, all)
+    let [complete, approximate] = [outcome::COMPLETE, outcome::APPROXIMATE].map(|o| quality.outcomes[o as usize].1);
+    (complete + approximate, all)
 }
 
 /// What cut most of the stacks that are not whole.
 fn reason(quality: &StackQuality) -> &'static str {
+    let of = |outcome: u32| quality.outcomes[outcome as usize].1;
     let reasons = [
-        (quality.outcomes[outcome::NO_FRAME_POINTER as usize].1, "the code was built without frame pointers"),
-        (quality.outcomes[outcome::READ_FAULT as usize].1, "memory of the stack could not be read"),
-        (quality.outcomes[outcome::TRUNCATED as usize].1, "the stacks are deeper than 128 frames"),
+        (of(outcome::NO_INFO), "no unwind table describes the code, and it keeps no frame pointer"),
+        (of(outcome::PENDING), "the code's unwind tables were not loaded yet"),
+        (of(outcome::NOT_CODE), "what should be a return address points to no code"),
+        (of(outcome::BAD_RULE), "an unwind table has a rule that could not be followed"),
+        (of(outcome::READ_FAULT), "memory of the stack could not be read"),
+        (of(outcome::TRUNCATED), "the stacks are deeper than 256 frames"),
         (quality.missing.1, "stacks could not be taken"),
     ];
     reasons.into_iter().reduce(|most, next| if next.0 > most.0 { next } else { most }).map_or("", |(_, words)| words)
@@ -138,7 +143,7 @@ fn best_hint(view: &View, files: &[(PathBuf, &str)]) -> Option<String> {
         return Some("`profilerd explain unseen`".to_owned());
     }
     if cut(&window.on_cpu_quality) || cut(&window.off_cpu_quality) {
-        return Some("some stacks end early: `profilerd explain no-frame-pointer`".to_owned());
+        return Some("some stacks end early: `profilerd explain stack-quality`".to_owned());
     }
     let unnamed = window.on_cpu.iter().filter(|function| function.frame.function.is_none());
     let unnamed: u64 = unnamed.map(|function| function.self_ns).sum();

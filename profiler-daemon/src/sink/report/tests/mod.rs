@@ -115,7 +115,7 @@ fn hostile_names_are_only_names() {
         libc("pthread_mutex_lock"),
         own("fn with\ttab\nand line", "/tmp/\x1b[31mred.c", 3),
         own(&long, "/src/日本語のとても長いファイル名です日本語のとても長いファイル名です.rs", 1),
-        Frame::note("[unwinding stopped: no frame pointer]"),
+        Frame::note("[unwinding stopped: no unwind info]"),
     ];
     let wait = Wait {
         class: WaitClass::Lock,
@@ -153,7 +153,7 @@ fn bad_data_are_said_first() {
     }
     bad.window.on_cpu_quality.outcomes = Default::default();
     bad.window.on_cpu_quality.outcomes[outcome::COMPLETE as usize] = (7, 3_000 * MS);
-    bad.window.on_cpu_quality.outcomes[outcome::NO_FRAME_POINTER as usize] = (12, 8_200 * MS);
+    bad.window.on_cpu_quality.outcomes[outcome::NO_INFO as usize] = (12, 8_200 * MS);
     bad.window.losses.by_cause =
         [("ring_full_sample", 1_204), ("missed_switch_in", 3), ("torn_read", 0)].into_iter().collect();
     bad.window.overhead.kernel_ns = None;
