@@ -18,11 +18,12 @@ pub use address::{FileOffset, ProcessAddress};
 pub use cgroup::{CgroupError, cgroup_ids};
 pub use elf::Layout;
 pub use module::{Identity, Image, Module};
-pub use proc::{children, comm, exists, is_kernel_thread, thread_comm, threads};
+pub use proc::{children, comm, exists, has_ended, is_kernel_thread, thread_comm, threads};
+pub use space::{Backing, Mapping};
 
 use crate::model::text;
 use module::Modules;
-use space::{Backing, Mapping, Space};
+use space::Space;
 
 /// Most bytes read of one maps file.
 const MOST_MAPS_BYTES: u64 = 64 << 20;
@@ -36,6 +37,8 @@ pub struct Processes {
     modules: Modules,
     histories: HashMap<u32, History>,
     spaces: usize,
+    /// Readings so far: each has a version of its own.
+    readings: u64,
     maps_unreadable: u64,
     maps_read_late: u64,
     over_limit: u64,
@@ -46,6 +49,8 @@ pub struct Processes {
 struct History {
     /// The newest generation that was asked for: the only one that /proc can still tell about.
     newest: u32,
+    /// Whether that one has ended.
+    has_ended: bool,
     spaces: HashMap<u32, Arc<Space>>,
     /// What it had of its parent, until its first exec of its own.
     at_birth: Option<(u32, Arc<Space>)>,
@@ -80,6 +85,7 @@ impl Processes {
             modules: Modules::new(),
             histories: HashMap::new(),
             spaces: 0,
+            readings: 0,
             maps_unreadable: 0,
             maps_read_late: 0,
             over_limit: 0,
@@ -94,19 +100,23 @@ impl Processes {
 
     /// Reads a process' mappings again, for what was loaded since. Mappings that are gone stay
     /// known; where old and new overlap, the new ones count. Returns whether that worked: it does
-    /// not for a process that ended or for a generation that is no longer the newest.
+    /// not for a process that ended or for a generation that is no longer the newest, be it that the
+    /// record of its exec is still to come.
     pub fn refresh(&mut self, pid: u32, generation: u32) -> bool {
         let history = self.histories.entry(pid).or_default();
-        if generation < history.newest {
+        if generation < history.newest || (generation == history.newest && history.has_ended) {
             return false;
         }
-        history.newest = generation;
+        history.reach(generation);
         let Some(space) = self.read(pid) else {
             // One that ended after it was read cost nothing.
             self.maps_unreadable += u64::from(self.space(pid, generation).is_none());
             return false;
         };
         let history = self.histories.entry(pid).or_default();
+        if history.space(generation).is_some_and(|known| known.is_other_program(&space)) {
+            return false;
+        }
         // An older generation with the very same mappings was read after this exec already.
         let before = history.spaces.len();
         history.spaces.retain(|older, known| *older >= generation || !known.is_same_program(&space));
@@ -114,6 +124,8 @@ impl Processes {
         self.maps_read_late += late as u64;
         self.spaces -= late;
         match history.spaces.get_mut(&generation) {
+            // Nothing new: what a fork shares is not copied for it.
+            Some(known) if known.is_current(&space) && space.perf_map.is_none() => {}
             Some(known) => Arc::make_mut(known).update(space),
             None if self.spaces >= MOST_SPACES => {
                 self.over_limit += 1;
@@ -121,7 +133,11 @@ impl Processes {
             }
             None => {
                 self.spaces += 1;
-                history.spaces.insert(generation, Arc::new(space));
+                // What it had of its parent goes on to count where nothing else is.
+                let at_birth = history.space(generation);
+                let mut known = at_birth.map_or_else(Space::default, |space| (**space).clone());
+                known.update(space);
+                history.spaces.insert(generation, Arc::new(known));
             }
         }
         true
@@ -135,11 +151,31 @@ impl Processes {
             && let Some(space) = history.space(history.newest).cloned()
         {
             let history = self.histories.entry(child).or_default();
-            history.newest = history.newest.max(generation);
+            history.reach(generation);
             history.at_birth = Some((generation, space));
             return true;
         }
         self.refresh(child, generation)
+    }
+
+    /// The executable mappings that a process has now, in ascending order and without overlaps: those of
+    /// the last reading. Empty if none were read, if the process has ended, or if `generation` is not
+    /// its newest.
+    pub fn mappings(&self, pid: u32, generation: u32) -> &[Mapping] {
+        self.current(pid, generation).map_or(&[], |space| space.current())
+    }
+
+    /// Which list [`Processes::mappings`] is: another number for each other list, of whatever process.
+    /// A fork's list is its parent's, so both have one number. `None` where nothing is known now.
+    pub fn version(&self, pid: u32, generation: u32) -> Option<u64> {
+        Some(self.current(pid, generation)?.version())
+    }
+
+    /// A process has ended: it has no mappings any more, but addresses of it keep their meaning.
+    pub fn ended(&mut self, pid: u32) {
+        if let Some(history) = self.histories.get_mut(&pid) {
+            history.has_ended = true;
+        }
     }
 
     /// What lies at an address of a process that had called exec `generation` times.
@@ -177,6 +213,12 @@ impl Processes {
         self.histories.get(&pid)?.space(generation)
     }
 
+    fn current(&self, pid: u32, generation: u32) -> Option<&Space> {
+        let history = self.histories.get(&pid)?;
+        let is_current = history.newest == generation && !history.has_ended;
+        if is_current { history.space(generation).map(|space| &**space) } else { None }
+    }
+
     /// What /proc says now; `None` if the process is gone or has no memory of its own.
     fn read(&mut self, pid: u32) -> Option<Space> {
         let mut maps = Vec::new();
@@ -200,7 +242,8 @@ impl Processes {
         if mappings.is_empty() {
             return None;
         }
-        let mut space = Space::new(mappings, vdso);
+        self.readings += 1;
+        let mut space = Space::new(mappings, vdso, self.readings);
         if space.has_generated_code() {
             space.perf_map = proc::perf_map(pid).map(Arc::new);
         }
@@ -215,6 +258,13 @@ impl Default for Processes {
 }
 
 impl History {
+    /// From now on this generation is what runs, if it is newer than what ran.
+    fn reach(&mut self, generation: u32) {
+        if generation > self.newest {
+            (self.newest, self.has_ended) = (generation, false);
+        }
+    }
+
     fn space(&self, generation: u32) -> Option<&Arc<Space>> {
         let at_birth = self.at_birth.as_ref().filter(|(birth, _)| *birth == generation).map(|(_, space)| space);
         self.spaces.get(&generation).or(at_birth)

@@ -4,6 +4,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use crate::model::text;
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 
 /// The name of a process, raw: what its leader thread is called now. `None` once it is gone.
 pub fn comm(pid: u32) -> Option<String> {
@@ -24,6 +27,19 @@ pub fn exists(pid: u32) -> bool {
     let Ok(status) = fs::read(format!("/proc/{pid}/status")) else { return false };
     field(&status, "Tgid:").and_then(|tgid| tgid.parse().ok()) == Some(pid)
         && field(&status, "State:").is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
+
+/// Whether nothing of process `pid` runs any more: it is gone, or a zombie without threads. Its first
+/// thread may end long before the others; then the process is there, although [`exists`] denies it.
+pub fn has_ended(pid: u32) -> bool {
+    // The cheap question first: most that have ended are gone altogether.
+    let Ok(raw) = i32::try_from(pid) else { return true };
+    if kill(Pid::from_raw(raw), None) == Err(Errno::ESRCH) {
+        return true;
+    }
+    let Ok(status) = fs::read(format!("/proc/{pid}/status")) else { return true };
+    let is_zombie = field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X']));
+    is_zombie && field(&status, "Threads:").and_then(|threads| threads.parse::<u32>().ok()).is_none_or(|left| left <= 1)
 }
 
 /// Whether `pid` is a thread of the kernel: those have no memory of their own.
@@ -121,6 +137,20 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!exists(pid) && threads(pid).is_empty() && comm(pid).is_none());
+    }
+
+    #[test]
+    fn a_process_has_ended_when_its_last_thread_has() {
+        let mut child = Command::new("/bin/sleep").arg("100").spawn().unwrap();
+        let pid = child.id();
+        assert!(!has_ended(pid) && !has_ended(std::process::id()));
+        child.kill().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !has_ended(pid) {
+            assert!(std::time::Instant::now() < deadline, "a zombie");
+        }
+        child.wait().unwrap();
+        assert!(has_ended(pid) && has_ended(u32::MAX));
     }
 
     #[test]

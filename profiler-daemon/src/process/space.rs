@@ -10,23 +10,37 @@ const MOST_MAPPINGS: usize = 65_536;
 
 /// What lies behind a mapping.
 #[derive(Clone, Debug)]
-pub(super) enum Backing {
+pub enum Backing {
+    /// A file, or the vDSO.
     File(Arc<Module>),
     /// No file; the name such as `[heap]`, if it has one.
     Anonymous(Option<Arc<str>>),
 }
 
-/// An executable range `[start, end)`.
+/// An executable range `[start, end)` of a process.
 #[derive(Clone, Debug)]
-pub(super) struct Mapping {
-    pub(super) start: u64,
-    pub(super) end: u64,
-    /// Position of `start` in the file.
-    pub(super) file_offset: u64,
-    pub(super) backing: Backing,
+pub struct Mapping {
+    /// First process address.
+    pub start: u64,
+    /// First process address after it.
+    pub end: u64,
+    /// Position of `start` in the file; meaningless without one.
+    pub file_offset: u64,
+    /// What is mapped there.
+    pub backing: Backing,
 }
 
 impl Mapping {
+    /// Whether both say the same. Of one file there is one module, so its address stands for it.
+    fn is(&self, other: &Mapping) -> bool {
+        let is_same = match (&self.backing, &other.backing) {
+            (Backing::File(one), Backing::File(other)) => Arc::ptr_eq(one, other),
+            (Backing::Anonymous(one), Backing::Anonymous(other)) => one == other,
+            _ => false,
+        };
+        is_same && (self.start, self.end, self.file_offset) == (other.start, other.end, other.file_offset)
+    }
+
     pub(super) fn file_offset(&self, address: ProcessAddress) -> FileOffset {
         FileOffset(self.file_offset.wrapping_add(address.0 - self.start))
     }
@@ -44,6 +58,10 @@ impl Mapping {
 pub(super) struct Space {
     /// By start, without overlaps.
     mappings: BTreeMap<u64, Mapping>,
+    /// Those of the last reading, in ascending order.
+    current: Vec<Mapping>,
+    /// Another number for each other `current`.
+    version: u64,
     /// Start of the vDSO, which every exec places anew.
     vdso: Option<u64>,
     /// Names of code that a JIT compiler wrote.
@@ -51,9 +69,21 @@ pub(super) struct Space {
 }
 
 impl Space {
-    pub(super) fn new(mappings: Vec<Mapping>, vdso: Option<u64>) -> Space {
-        let mappings = mappings.into_iter().take(MOST_MAPPINGS).map(|mapping| (mapping.start, mapping)).collect();
-        Space { mappings, vdso, perf_map: None }
+    /// What one reading found, in ascending order. `version` is a number that no other reading has.
+    pub(super) fn new(mut current: Vec<Mapping>, vdso: Option<u64>, version: u64) -> Space {
+        current.truncate(MOST_MAPPINGS);
+        let mappings = current.iter().map(|mapping| (mapping.start, mapping.clone())).collect();
+        Space { mappings, current, version, vdso, perf_map: None }
+    }
+
+    /// The mappings of the last reading, in ascending order.
+    pub(super) fn current(&self) -> &[Mapping] {
+        &self.current
+    }
+
+    /// Which list [`Space::current`] is: it changes when that does, and only then.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn at(&self, address: ProcessAddress) -> Option<&Mapping> {
@@ -63,14 +93,28 @@ impl Space {
 
     /// Takes a later reading of the same program: where both know an address, `newer` is right.
     pub(super) fn update(&mut self, newer: Space) {
-        for mapping in newer.mappings.values() {
-            self.insert(mapping.clone());
-        }
-        if self.mappings.len() > MOST_MAPPINGS {
-            self.mappings = newer.mappings;
+        if !self.is_current(&newer) {
+            for mapping in &newer.current {
+                self.insert(mapping.clone());
+            }
+            if self.mappings.len() > MOST_MAPPINGS {
+                self.mappings = newer.mappings;
+            }
+            (self.current, self.version) = (newer.current, newer.version);
         }
         self.vdso = newer.vdso.or(self.vdso);
         self.perf_map = newer.perf_map.or(self.perf_map.take());
+    }
+
+    /// Whether a later reading found what the last one had found.
+    pub(super) fn is_current(&self, newer: &Space) -> bool {
+        self.current.len() == newer.current.len()
+            && self.current.iter().zip(&newer.current).all(|(old, new)| old.is(new))
+    }
+
+    /// Whether a later reading is of another program for sure: every exec places the vDSO anew.
+    pub(super) fn is_other_program(&self, newer: &Space) -> bool {
+        self.vdso.is_some() && newer.vdso.is_some() && self.vdso != newer.vdso
     }
 
     /// Whether both are readings of one program: the vDSO and the lowest mapping are where they
@@ -133,7 +177,13 @@ mod tests {
             file_offset: *file_offset,
             backing: Backing::Anonymous(Some(Arc::from(*name))),
         };
-        Space::new(mappings.iter().map(mapping).collect(), None)
+        Space::new(mappings.iter().map(mapping).collect(), None, next_version())
+    }
+
+    /// Versions only have to differ.
+    fn next_version() -> u64 {
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
     fn name(space: &Space, address: u64) -> String {
@@ -169,5 +219,24 @@ mod tests {
             merged.update(space(newer));
             assert_eq!([10, 14, 19, 25].map(|address| name(&merged, address)), expected, "{newer:?}");
         }
+    }
+
+    #[test]
+    fn only_the_last_reading_is_current_and_only_a_change_has_a_new_version() {
+        let now =
+            |space: &Space| space.current().iter().map(|mapping| (mapping.start, mapping.end)).collect::<Vec<_>>();
+        let (a, b) = ((10, 20, 0, "a"), (20, 30, 0, "b"));
+        let mut merged = space(&[a, b]);
+        let first = merged.version();
+        merged.update(space(&[a, b]));
+        assert_eq!(merged.version(), first);
+        for changed in [(20, 30, 0, "c"), (20, 30, 8, "c"), (20, 29, 8, "c"), (21, 29, 8, "c")] {
+            let before = merged.version();
+            merged.update(space(&[a, changed]));
+            assert_ne!(merged.version(), before, "{changed:?}");
+        }
+        merged.update(space(&[b]));
+        assert_eq!(now(&merged), [(20, 30)]);
+        assert_eq!([name(&merged, 10), name(&merged, 25)], ["a+0", "b+5"], "what is gone still has its name");
     }
 }

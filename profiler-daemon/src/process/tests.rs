@@ -201,3 +201,56 @@ fn nothing_is_known_of_addresses_without_code() {
         assert!(matches!(processes.locate(pid, 0, ProcessAddress(address)), Location::Unmapped), "{address:#x}");
     }
 }
+
+#[test]
+fn a_process_has_the_mappings_of_its_last_reading_until_it_ends() {
+    let sleeper = Sleeper::start(Path::new("/bin/sleep"));
+    let mut processes = Processes::new();
+    assert!(processes.mappings(sleeper.pid(), 5).is_empty() && processes.version(sleeper.pid(), 5).is_none());
+    processes.observe(sleeper.pid(), 5);
+    let starts: Vec<u64> = processes.mappings(sleeper.pid(), 5).iter().map(|mapping| mapping.start).collect();
+    let maps = std::fs::read(format!("/proc/{}/maps", sleeper.pid())).unwrap();
+    assert_eq!(starts, maps::executable(&maps).map(|entry| entry.start).collect::<Vec<_>>());
+    let version = processes.version(sleeper.pid(), 5);
+    assert!(version.is_some() && processes.version(sleeper.pid(), 4).is_none());
+    processes.refresh(sleeper.pid(), 5);
+    assert_eq!(processes.version(sleeper.pid(), 5), version, "nothing has changed");
+
+    processes.forked(sleeper.pid(), 4_000_000, 7);
+    assert_eq!(processes.version(4_000_000, 7), version, "a child has its parent's");
+    let forked = Command::new("/bin/sh").args(["-c", "(read line); true"]).stdin(Stdio::piped()).spawn().unwrap();
+    let shell = Sleeper(forked);
+    shell.wait_until(|pid| children(pid).len() == 1);
+    let subshell = children(shell.pid())[0];
+    processes.observe(shell.pid(), 1);
+    processes.forked(shell.pid(), subshell, 3);
+    assert!(processes.refresh(subshell, 3));
+    assert_eq!(processes.version(subshell, 3), processes.version(shell.pid(), 1), "read, and found to be the same");
+
+    let address = address_of(sleeper.pid(), "libc");
+    let pid = sleeper.end();
+    processes.ended(pid);
+    assert!(processes.mappings(pid, 5).is_empty() && processes.version(pid, 5).is_none());
+    assert!(path_at(&processes, pid, 5, address).contains("libc"));
+    assert_eq!(processes.version(4_000_000, 7), version, "the child has not ended");
+    // Another process with that pid.
+    processes.forked(4_000_000, pid, 9);
+    assert_eq!(processes.version(pid, 9), version);
+}
+
+#[test]
+fn an_exec_whose_record_is_to_come_does_not_change_what_was_there_before() {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "read line; exec sleep 1000"]).stdin(Stdio::piped());
+    let shell = Sleeper(shell.spawn().unwrap());
+    shell.wait_until(|pid| runs(pid, "sh"));
+    let pid = shell.pid();
+    let mut processes = Processes::new();
+    assert!(processes.observe(pid, 1));
+    let (before, version) = (address_of(pid, "/bin/"), processes.version(pid, 1));
+    let before_path = path_at(&processes, pid, 1, before);
+    std::io::Write::write_all(&mut shell.0.stdin.as_ref().unwrap(), b"\n").unwrap();
+    shell.wait_until(|pid| runs(pid, "sleep"));
+    assert!(!processes.refresh(pid, 1));
+    assert_eq!((processes.version(pid, 1), path_at(&processes, pid, 1, before)), (version, before_path));
+}
