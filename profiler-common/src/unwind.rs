@@ -12,16 +12,22 @@
 //! from its position to the next row's, also across buckets. Bucket 0 is never empty and its first
 //! row has position 0. A bucket is at most 64 KiB, so that the low 16 bits order its rows.
 //!
-//! A process' *mappings* are [`Mapping`]s of eight words each, sorted by start, without overlaps.
+//! The word before a part is 0 until a walk uses the part, which sets it to 1.
+//!
+//! A process' *mappings* are [`Mapping`]s of eight words each, sorted by start, without overlaps. The
+//! word before them holds the stamp that [`ProcessMappings`] names; while it holds another one, the
+//! place was given to something else.
 
 /// 32-bit words of one slab; a power of two. Nothing crosses from one slab into the next.
 pub const SLAB_WORDS: usize = 1 << 18;
+/// Most words of one part, so that there is room for what precedes it.
+pub const PART_WORDS: usize = SLAB_WORDS - 8;
 /// Most slabs; a power of two. Slabs are made as they are needed.
 pub const SLABS: u32 = 512;
 /// Most distinct rules over all files.
 pub const RULES: u32 = 16_384;
 /// Most processes whose mappings are known.
-pub const PROCESSES: u32 = 8_192;
+pub const PROCESSES: u32 = 4_096;
 /// Most mappings of one process; a power of two.
 pub const MAPPINGS: u32 = 16_384;
 /// Words that one [`Mapping`] takes.
@@ -126,7 +132,7 @@ pub mod table {
     pub const NONE: u8 = 2;
 }
 
-/// Where a process' mappings lie: the value of the map `PROCESSES`, by pid.
+/// Where a process' mappings lie: the value of the map `PROCESSES`, by pid. 24 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessMappings {
@@ -138,5 +144,9 @@ pub struct ProcessMappings {
     pub word: u32,
     /// Number of the slab.
     pub slab: u32,
+    /// What the word before them holds; never 0.
+    pub stamp: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
-const _: () = assert!(size_of::<ProcessMappings>() == 16);
+const _: () = assert!(size_of::<ProcessMappings>() == 24);

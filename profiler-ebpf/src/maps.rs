@@ -1,6 +1,6 @@
 //! Every map: who writes it, who reads it, and what happens when it is full.
 
-use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use profiler_common::fault;
@@ -130,12 +130,7 @@ pub(crate) static RULES: Array<Rule, { MOST_RULES as usize }> = Array::new();
 /// Where the mappings of each process lie, written by the daemon. Full, or not there yet: stacks are
 /// walked by frame pointers and say so.
 #[btf_map]
-pub(crate) static PROCESSES: HashMap<
-    u32,
-    ProcessMappings,
-    { MOST_PROCESSES as usize },
-    { BPF_F_NO_PREALLOC as usize },
-> = HashMap::new();
+pub(crate) static PROCESSES: HashMap<u32, ProcessMappings, { MOST_PROCESSES as usize }> = HashMap::new();
 
 /// A stack record being built: the header and its frames lie together, ready to be sent.
 #[repr(C)]

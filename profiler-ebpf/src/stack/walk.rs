@@ -90,7 +90,12 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
         walk.slab = mappings.slab;
         walk.first = mappings.word;
         walk.count = mappings.count;
-        walk.known = (mappings.generation == scratch.owner.generation).into();
+        let is_placed = maps::slab(mappings.slab).is_some_and(|slab| {
+            let stamp = mappings.word.wrapping_sub(1) as usize & (SLAB_WORDS - 1);
+            // SAFETY: the mask keeps the index inside the slab.
+            unsafe { slab.add(stamp).read_volatile() == mappings.stamp }
+        });
+        walk.known = (is_placed && mappings.generation == scratch.owner.generation).into();
     }
 }
 

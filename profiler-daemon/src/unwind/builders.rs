@@ -1,0 +1,94 @@
+//! Threads that make tables, off every other path.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle, available_parallelism};
+
+use super::{Dictionary, Part, Segment, build, pack};
+use crate::process::{Image, Module};
+
+/// More threads only help when many large files come at once.
+const MOST_THREADS: usize = 4;
+
+/// A file's table in the form that is written to the kernel.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) parts: Vec<Part>,
+    pub(super) segments: Vec<Segment>,
+}
+
+/// What became of a file that was given to [`Builders::submit`]: `None` if nothing describes its code.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) module: Arc<Module>,
+    pub(super) packed: Option<Packed>,
+    /// Whether the file could not be read as one, rather than having no tables.
+    pub(super) failed: bool,
+}
+
+/// A pool of threads. Dropping it waits for the files that are being read.
+#[derive(Debug)]
+pub(super) struct Builders {
+    jobs: Option<Sender<Arc<Module>>>,
+    results: Receiver<Built>,
+    threads: Vec<JoinHandle<()>>,
+    /// Rules of all files, numbered.
+    pub(super) dictionary: Arc<Mutex<Dictionary>>,
+}
+
+impl Builders {
+    pub(super) fn start() -> Builders {
+        let (jobs, queue) = channel::<Arc<Module>>();
+        let (done, results) = channel();
+        let queue = Arc::new(Mutex::new(queue));
+        let dictionary = Arc::new(Mutex::new(Dictionary::new()));
+        let number = available_parallelism().map_or(1, |cpus| cpus.get()).min(MOST_THREADS);
+        let threads = (0..number)
+            .filter_map(|_| {
+                let (queue, done, dictionary) = (queue.clone(), done.clone(), dictionary.clone());
+                let run = move || work(&queue, &done, &dictionary);
+                Builder::new().name("unwind-tables".to_owned()).spawn(run).ok()
+            })
+            .collect();
+        Builders { jobs: Some(jobs), results, threads, dictionary }
+    }
+
+    /// Has a file's table made. Returns whether there is anybody to do it.
+    pub(super) fn submit(&self, module: Arc<Module>) -> bool {
+        !self.threads.is_empty() && self.jobs.as_ref().is_some_and(|jobs| jobs.send(module).is_ok())
+    }
+
+    /// The next finished one, if any.
+    pub(super) fn take(&self) -> Option<Built> {
+        self.results.try_recv().ok()
+    }
+}
+
+impl Drop for Builders {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // One that panicked has lost its file's table, which is already counted as not there.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(queue: &Mutex<Receiver<Arc<Module>>>, done: &Sender<Built>, dictionary: &Mutex<Dictionary>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(module) = next else { return };
+        if done.send(made(module, dictionary)).is_err() {
+            return;
+        }
+    }
+}
+
+fn made(module: Arc<Module>, dictionary: &Mutex<Dictionary>) -> Built {
+    let Image::Elf { file, .. } = &module.image else { return Built { module, packed: None, failed: false } };
+    let Ok(table) = build(file) else { return Built { module, packed: None, failed: true } };
+    let ids = dictionary.lock().unwrap_or_else(PoisonError::into_inner).ids(&table.rules);
+    let parts = pack(&table, &ids);
+    let packed = (!parts.is_empty()).then_some(Packed { parts, segments: table.segments });
+    Built { module, packed, failed: false }
+}

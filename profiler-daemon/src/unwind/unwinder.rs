@@ -1,0 +1,407 @@
+//! Keeps the kernel's unwind tables in step with the processes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::{Arc, PoisonError};
+
+use profiler_common::unwind::{self, MAPPINGS, ProcessMappings, Rule};
+
+use super::builders::{Builders, Built, Packed};
+use super::mappings::{self, Known, Placed};
+use super::memory::{Memory, Place};
+use super::table::Segment;
+use crate::process::{Backing, Image, Mapping, Module};
+
+/// An evicted table that is needed again is loaded after this many turns at the earliest, so that
+/// tables that do not fit together do not chase each other.
+const EVICTED_TURNS: u64 = 50;
+/// Every so many turns it is looked which tables were used.
+const LOOK_TURNS: u64 = 10;
+
+/// Where tables are written to: the maps of the kernel programs.
+pub trait KernelTables {
+    /// Writes words into a slab, which is made if it is not there.
+    fn write(&mut self, slab: u32, word: u32, words: &[u32]) -> io::Result<()>;
+    /// Reads a word and sets it to 0.
+    fn take(&mut self, slab: u32, word: u32) -> u32;
+    /// Writes the rules from number `first` on.
+    fn rules(&mut self, first: usize, rules: &[Rule]) -> io::Result<()>;
+    /// Says where a process' mappings lie, or that they are no longer known.
+    fn process(&mut self, pid: u32, mappings: Option<ProcessMappings>) -> io::Result<()>;
+}
+
+/// What the tables take, and what could not be done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Files whose tables are in kernel memory.
+    pub files: u64,
+    /// Bytes of kernel memory for tables and mappings, in whole slabs.
+    pub bytes: u64,
+    /// Tables that made room for others. They are loaded again when they are needed.
+    pub evicted: u64,
+    /// Files that have no place even so.
+    pub over_budget: u64,
+    /// Files that could not be read.
+    pub unreadable: u64,
+    /// Mappings left out, of processes that have more than are kept.
+    pub mappings_left_out: u64,
+    /// Kernel maps that could not be written.
+    pub not_written: u64,
+}
+
+/// The tables of all files that accounted processes run code from, and the mappings of those processes.
+#[derive(Debug)]
+pub struct Unwinder {
+    builders: Builders,
+    memory: Memory,
+    rules_written: usize,
+    /// By address of the module, which the file keeps alive.
+    files: HashMap<usize, File>,
+    /// By their version number, which processes share after a fork.
+    lists: HashMap<u64, List>,
+    /// Generation and version of each process' list.
+    processes: HashMap<u32, (u32, u64)>,
+    /// Versions to be written anew.
+    stale: BTreeSet<u64>,
+    building: usize,
+    stamp: u32,
+    turn: u64,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct File {
+    module: Arc<Module>,
+    state: State,
+    /// Versions of the lists that it is in.
+    lists: BTreeSet<u64>,
+    /// When a walk was last known to use it.
+    used_turn: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Building,
+    Ready { parts: Vec<Placed>, segments: Vec<Segment> },
+    Nothing,
+    Evicted { turn: u64 },
+}
+
+#[derive(Debug, Default)]
+struct List {
+    mappings: Vec<Mapping>,
+    processes: BTreeSet<u32>,
+    /// Where it was written, and how many entries.
+    written: Option<(Place, u32)>,
+    stamp: u32,
+}
+
+impl Unwinder {
+    /// Nothing yet. Tables take at most `budget_bytes` of kernel memory.
+    pub fn start(budget_bytes: u64) -> Unwinder {
+        Unwinder {
+            builders: Builders::start(),
+            memory: Memory::new(budget_bytes),
+            rules_written: 0,
+            files: HashMap::new(),
+            lists: HashMap::new(),
+            processes: HashMap::new(),
+            stale: BTreeSet::new(),
+            building: 0,
+            stamp: 0,
+            turn: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Tables that are being made.
+    pub fn building(&self) -> usize {
+        self.building
+    }
+
+    /// What there is now, and what went wrong so far.
+    pub fn counts(&self) -> Counts {
+        let ready = self.files.values().filter(|file| matches!(file.state, State::Ready { .. }));
+        Counts { files: ready.count() as u64, bytes: self.memory.bytes(), ..self.counts }
+    }
+
+    /// Has the table of a file made before a process that maps it is followed.
+    pub fn prepare(&mut self, module: &Arc<Module>) {
+        let key = key(module);
+        if self.files.contains_key(&key) {
+            return;
+        }
+        let state = if matches!(module.image, Image::Elf { .. }) && self.builders.submit(module.clone()) {
+            self.building += 1;
+            State::Building
+        } else {
+            State::Nothing
+        };
+        let file = File { module: module.clone(), state, lists: BTreeSet::new(), used_turn: self.turn };
+        self.files.insert(key, file);
+    }
+
+    /// A process has these mappings now. `version` is equal for equal lists.
+    pub fn follow(
+        &mut self,
+        kernel: &mut impl KernelTables,
+        pid: u32,
+        generation: u32,
+        version: u64,
+        mappings: &[Mapping],
+    ) {
+        let before = self.processes.insert(pid, (generation, version));
+        if before == Some((generation, version)) {
+            return;
+        }
+        if !self.lists.contains_key(&version) {
+            self.lists.insert(version, List { mappings: mappings.to_vec(), ..List::default() });
+            for module in mappings.iter().filter_map(module) {
+                self.prepare(module);
+                if let Some(file) = self.files.get_mut(&key(module)) {
+                    file.lists.insert(version);
+                }
+            }
+            self.write(kernel, version);
+        }
+        if let Some(list) = self.lists.get_mut(&version) {
+            list.processes.insert(pid);
+        }
+        self.tell(kernel, pid);
+        if let Some((_, old)) = before.filter(|(_, old)| *old != version) {
+            self.leave(pid, old);
+        }
+    }
+
+    /// A process has ended.
+    pub fn forget(&mut self, kernel: &mut impl KernelTables, pid: u32) {
+        if let Some((_, version)) = self.processes.remove(&pid) {
+            self.counts.not_written += u64::from(kernel.process(pid, None).is_err());
+            self.leave(pid, version);
+        }
+    }
+
+    /// A walk in this process met code without a table: what was evicted is needed again.
+    pub fn miss(&mut self, pid: u32) {
+        let Some(list) = self.processes.get(&pid).and_then(|(_, version)| self.lists.get(version)) else { return };
+        for module in list.mappings.iter().filter_map(module) {
+            if let Some(file) = self.files.get_mut(&key(module))
+                && let State::Evicted { turn } = file.state
+                && turn + EVICTED_TURNS <= self.turn
+                && self.builders.submit(module.clone())
+            {
+                file.state = State::Building;
+                file.used_turn = self.turn;
+                self.building += 1;
+            }
+        }
+    }
+
+    /// Writes the tables that are finished. To be called ten times a second.
+    pub fn turn(&mut self, kernel: &mut impl KernelTables) {
+        self.turn += 1;
+        self.memory.turn();
+        self.load(kernel);
+        if self.turn.is_multiple_of(LOOK_TURNS) {
+            self.look(kernel);
+        }
+    }
+
+    /// The same without the passing of time: at the start, to have all that there is.
+    pub fn load(&mut self, kernel: &mut impl KernelTables) {
+        while let Some(built) = self.builders.take() {
+            self.building -= 1;
+            self.place(kernel, built);
+        }
+        while let Some(version) = self.stale.pop_first() {
+            self.write(kernel, version);
+            let processes = self.lists.get(&version).map(|list| list.processes.clone()).unwrap_or_default();
+            for pid in processes {
+                self.tell(kernel, pid);
+            }
+        }
+    }
+
+    /// Puts a table into kernel memory.
+    fn place(&mut self, kernel: &mut impl KernelTables, built: Built) {
+        let file = key(&built.module);
+        self.counts.unreadable += u64::from(built.failed);
+        let state = match built.packed {
+            None => State::Nothing,
+            Some(packed) => {
+                self.write_rules(kernel);
+                match self.place_parts(kernel, &packed, file) {
+                    Some(parts) => State::Ready { parts, segments: packed.segments },
+                    None => State::Nothing,
+                }
+            }
+        };
+        if let Some(file) = self.files.get_mut(&file) {
+            file.state = state;
+            self.stale.extend(&file.lists);
+        }
+    }
+
+    fn place_parts(&mut self, kernel: &mut impl KernelTables, packed: &Packed, file: usize) -> Option<Vec<Placed>> {
+        let mut parts: Vec<Placed> = Vec::with_capacity(packed.parts.len());
+        for part in &packed.parts {
+            let Some(place) = self.allocate(part.words.len(), file) else {
+                parts.iter().for_each(|part| self.memory.free(part.place));
+                self.counts.over_budget += 1;
+                return None;
+            };
+            let unused = kernel.write(place.slab, place.word - 1, &[0]);
+            let written = unused.and_then(|()| kernel.write(place.slab, place.word, &part.words));
+            parts.push(Placed { start: part.start, end: part.end, shift: part.shift, place });
+            if written.is_err() {
+                self.counts.not_written += 1;
+                parts.iter().for_each(|part| self.memory.free(part.place));
+                return None;
+            }
+        }
+        Some(parts)
+    }
+
+    fn write_rules(&mut self, kernel: &mut impl KernelTables) {
+        let dictionary = self.builders.dictionary.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = dictionary.rules().get(self.rules_written..).unwrap_or_default();
+        if kernel.rules(self.rules_written, new).is_ok() {
+            self.rules_written += new.len();
+        } else {
+            self.counts.not_written += 1;
+        }
+    }
+
+    /// Room for some words; evicts the tables that were not used for longest, but not `keep`'s.
+    fn allocate(&mut self, words: usize, keep: usize) -> Option<Place> {
+        loop {
+            if let Some(place) = self.memory.allocate(words) {
+                return Some(place);
+            }
+            if !self.evict(keep) {
+                return None;
+            }
+        }
+    }
+
+    /// Evicts one table. Its words are free some turns later, so what needs them now comes too early:
+    /// it counts as evicted itself, and is loaded when a walk misses it.
+    fn evict(&mut self, keep: usize) -> bool {
+        let candidates = self.files.iter_mut().filter(|(key, file)| {
+            **key != keep && file.used_turn < self.turn && matches!(file.state, State::Ready { .. })
+        });
+        let Some((_, file)) = candidates.min_by_key(|(_, file)| (!file.lists.is_empty(), file.used_turn)) else {
+            return false;
+        };
+        let state = std::mem::replace(&mut file.state, State::Evicted { turn: self.turn });
+        if let State::Ready { parts, .. } = state {
+            parts.iter().for_each(|part| self.memory.free(part.place));
+        }
+        self.stale.extend(&file.lists);
+        self.counts.evicted += 1;
+        true
+    }
+
+    /// Notes which tables were used since the last look.
+    fn look(&mut self, kernel: &mut impl KernelTables) {
+        for file in self.files.values_mut() {
+            let State::Ready { parts, .. } = &file.state else { continue };
+            // All of them, since reading one resets it.
+            let used = parts.iter().filter(|part| kernel.take(part.place.slab, part.place.word - 1) != 0).count();
+            if used > 0 {
+                file.used_turn = self.turn;
+            }
+        }
+    }
+
+    /// Writes a list to a new place and gives up the old one.
+    fn write(&mut self, kernel: &mut impl KernelTables, version: u64) {
+        let Some(list) = self.lists.get(&version) else { return };
+        let mut entries = Vec::with_capacity(list.mappings.len());
+        for mapping in &list.mappings {
+            let known = module(mapping).and_then(|module| self.files.get(&key(module)));
+            let known = known.map_or(Known::Nothing, |file| file.known(mapping));
+            mappings::append(&mut entries, mapping.start, mapping.end, mapping.file_offset, known);
+        }
+        self.counts.mappings_left_out += entries.len().saturating_sub(MAPPINGS as usize) as u64;
+        entries.truncate(MAPPINGS as usize);
+        let words = mappings::words(&entries);
+        let place = self.allocate(words.len(), 0);
+        self.stamp = self.stamp.wrapping_add(1).max(1);
+        let stamp = self.stamp;
+        let written = place.is_some_and(|place| {
+            let head = kernel.write(place.slab, place.word - 1, &[stamp]);
+            head.and_then(|()| kernel.write(place.slab, place.word, &words)).is_ok()
+        });
+        self.counts.not_written += u64::from(place.is_some() && !written);
+        let Some(list) = self.lists.get_mut(&version) else { return };
+        let old = list.written.take();
+        list.stamp = stamp;
+        if written {
+            list.written = place.map(|place| (place, entries.len() as u32));
+        } else if let Some(place) = place {
+            self.memory.free(place);
+        }
+        if let Some((place, _)) = old {
+            self.memory.free(place);
+        }
+    }
+
+    /// Tells the kernel where a process' list lies.
+    fn tell(&mut self, kernel: &mut impl KernelTables, pid: u32) {
+        let Some((generation, version)) = self.processes.get(&pid) else { return };
+        let Some(list) = self.lists.get(version) else { return };
+        let mappings = list.written.map(|(place, count)| ProcessMappings {
+            generation: *generation,
+            count,
+            word: place.word,
+            slab: place.slab,
+            stamp: list.stamp,
+            reserved: 0,
+        });
+        self.counts.not_written += u64::from(kernel.process(pid, mappings).is_err());
+    }
+
+    /// A process has another list now, or none.
+    fn leave(&mut self, pid: u32, version: u64) {
+        let Some(list) = self.lists.get_mut(&version) else { return };
+        list.processes.remove(&pid);
+        if !list.processes.is_empty() {
+            return;
+        }
+        let Some(list) = self.lists.remove(&version) else { return };
+        if let Some((place, _)) = list.written {
+            self.memory.free(place);
+        }
+        for module in list.mappings.iter().filter_map(module) {
+            if let Some(file) = self.files.get_mut(&key(module)) {
+                file.lists.remove(&version);
+            }
+        }
+    }
+}
+
+impl File {
+    fn known(&self, mapping: &Mapping) -> Known<'_> {
+        match &self.state {
+            State::Building | State::Evicted { .. } => Known::Pending,
+            State::Nothing => Known::Nothing,
+            State::Ready { parts, segments } => {
+                let bytes = mapping.end.saturating_sub(mapping.start);
+                super::table::segment_of(segments, mapping.file_offset, bytes)
+                    .map_or(Known::Nothing, |segment| Known::Parts(parts, segment))
+            }
+        }
+    }
+}
+
+fn module(mapping: &Mapping) -> Option<&Arc<Module>> {
+    match &mapping.backing {
+        Backing::File(module) => Some(module),
+        Backing::Anonymous(_) => None,
+    }
+}
+
+fn key(module: &Arc<Module>) -> usize {
+    Arc::as_ptr(module) as usize
+}
