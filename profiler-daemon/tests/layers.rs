@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("process", &["model"]),
     // Addresses mean something only within the mappings of their process.
     ("symbolize", &["model", "process"]),
+    ("unwind", &[]),
     ("aggregate", &["model"]),
     ("capture", &["model", "signal"]),
     ("sink", &["model"]),
