@@ -150,3 +150,25 @@ pub struct ProcessMappings {
     pub reserved: u32,
 }
 const _: () = assert!(size_of::<ProcessMappings>() == 24);
+
+/// The number of the rule in force at a position of a part. `word` reads a word of the part. Nothing
+/// is found beyond the part's end, and in words that are none.
+pub fn rule_at(word: impl Fn(u32) -> Option<u32>, shift: u32, position: u64) -> Option<u16> {
+    let buckets = word(0)?.checked_sub(1)?;
+    let bucket = u32::try_from(position.checked_shr(shift)?).ok()?;
+    if bucket >= buckets {
+        return None;
+    }
+    let low_half = (position & 0xffff) as u32;
+    let (mut first, mut end) = (word(bucket)?, word(bucket + 1)?);
+    while first < end {
+        let middle = first + (end - first) / 2;
+        if word(middle)? >> 16 <= low_half {
+            first = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    // Now the first row above the position; if that is the bucket's first, the one before holds.
+    Some(word(first.checked_sub(1)?)? as u16)
+}

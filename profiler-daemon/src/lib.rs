@@ -14,3 +14,4 @@ pub mod process;
 pub mod signal;
 pub mod sink;
 pub mod symbolize;
+pub mod unwind;

@@ -15,10 +15,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("process", &["model"]),
     // Addresses mean something only within the mappings of their process.
     ("symbolize", &["model", "process"]),
+    // Tables are made of the files that processes map.
+    ("unwind", &["process"]),
     ("aggregate", &["model"]),
     ("capture", &["model", "signal"]),
     ("sink", &["model"]),
-    ("daemon", &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize"]),
+    (
+        "daemon",
+        &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize", "unwind"],
+    ),
     // Of `capture` only what `doctor` shows, of `process` only whether the target is there.
     ("cli", &["capture", "daemon", "model", "process", "signal", "sink"]),
 ];

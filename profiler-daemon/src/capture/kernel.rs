@@ -12,6 +12,7 @@ use profiler_common::settings::{Control, Settings, filter};
 use profiler_common::wire::{OffCpuKey, OffCpuValue};
 
 use super::pod::Plain;
+use super::tables::Tables;
 use crate::model::MonoNs;
 
 /// Which threads are accounted. Any rule that names a thread is enough; forks and new threads of
@@ -106,6 +107,8 @@ pub struct Kernel {
     control: Array<MapData, Plain<Control>>,
     off_cpu: [HashMap<MapData, Plain<OffCpuKey>, Plain<OffCpuValue>>; 2],
     faults: PerCpuArray<MapData, u64>,
+    /// Where unwind tables are written to.
+    pub tables: Tables,
     active: u32,
     has_sleepers: bool,
     sampling: Vec<aya::programs::perf_event::PerfEventLinkId>,
@@ -137,6 +140,8 @@ impl Kernel {
                 HashMap::try_from(take(&mut ebpf, "OFF_CPU_B")?).map_err(in_map("OFF_CPU_B"))?,
             ],
             faults: PerCpuArray::try_from(take(&mut ebpf, "FAULTS")?).map_err(in_map("FAULTS"))?,
+            tables: Tables::new(take(&mut ebpf, "SLABS")?, take(&mut ebpf, "RULES")?, take(&mut ebpf, "PROCESSES")?)
+                .map_err(in_map("SLABS"))?,
             active: 0,
             has_sleepers,
             sampling: Vec::new(),

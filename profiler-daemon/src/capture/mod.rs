@@ -6,3 +6,4 @@ pub mod object;
 mod pod;
 pub mod preflight;
 pub mod settings;
+pub mod tables;

@@ -2,11 +2,12 @@
 //! itself that its types are plain bytes.
 
 use profiler_common::settings::{Control, Settings};
+use profiler_common::unwind::{ProcessMappings, Rule, SLAB_WORDS};
 use profiler_common::wire::{OffCpuKey, OffCpuValue};
 
 /// A wire type in an eBPF map.
 #[repr(transparent)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Plain<T: Copy>(pub(super) T);
 
 macro_rules! plain {
@@ -19,4 +20,4 @@ macro_rules! plain {
     };
 }
 
-plain!(Settings, Control, OffCpuKey, OffCpuValue);
+plain!(Settings, Control, OffCpuKey, OffCpuValue, Rule, ProcessMappings, [u32; SLAB_WORDS]);

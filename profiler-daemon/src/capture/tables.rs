@@ -14,7 +14,6 @@ use super::pod::Plain;
 const SLAB_BYTES: usize = SLAB_WORDS * 4;
 
 /// Unwind tables in kernel memory.
-#[derive(Debug)]
 pub struct Tables {
     outer: ArrayOfMaps<MapData, Array<MapData, Plain<[u32; SLAB_WORDS]>>>,
     rules: Array<MapData, Plain<Rule>>,

@@ -3,5 +3,6 @@
 pub mod command;
 mod cost;
 pub mod pipeline;
+mod unwinding;
 
-pub use pipeline::{Pipeline, PipelineError, Plan};
+pub use pipeline::{Pipeline, PipelineError, Plan, TABLES_BYTES};

@@ -23,13 +23,23 @@ use crate::decode::{self, Record};
 use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, Window};
 use crate::process::{self, Processes};
 use crate::symbolize::{NOT_CODE, Symbolizer};
+use crate::unwind::Unwinder;
 
 /// How often the ring is emptied.
 const TICK: Duration = Duration::from_millis(100);
 /// Every so many ticks the off-CPU sums are drained, and a slice of one tick measures our own cost.
 const TICKS_A_ROUND: u32 = 10;
+/// How long the start waits for the unwind tables of what runs already. What is not there by then is
+/// walked by frame pointers until it is.
+const MOST_PREPARE: Duration = Duration::from_secs(5);
+/// How often finished unwind tables are looked for while some are being made.
+const TABLES_TICK: Duration = Duration::from_millis(5);
 /// How long a new process is looked at every tick: its libraries appear one after the other.
 const YOUNG_NS: u64 = 1_000_000_000;
+
+/// Kernel memory for unwind tables unless a plan says otherwise: room for the largest programs. It is taken as
+/// tables need it.
+pub const TABLES_BYTES: u64 = 64 << 20;
 
 /// What to capture.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +56,8 @@ pub struct Plan {
     pub min_wait_ns: u64,
     /// Walk fully beside every recognised stack and count differences: a test mode.
     pub verify_memo: bool,
+    /// Most bytes of kernel memory for unwind tables.
+    pub tables_bytes: u64,
     /// Keep thread state in a hash although this kernel may have task storage: a test mode.
     pub hashed_threads: bool,
 }
@@ -91,6 +103,7 @@ pub struct Pipeline {
     kernel: Kernel,
     accounts: Accounts,
     processes: Processes,
+    unwinder: Unwinder,
     /// Processes seen, by (pid, generation).
     known: BTreeSet<(u32, u32)>,
     /// Those of them that are young, and since when.
@@ -122,8 +135,10 @@ impl Pipeline {
             }
         };
         let start = MonoNs::now();
+        let unwinder = Unwinder::start(plan.tables_bytes);
         Ok(Pipeline {
             plan,
+            unwinder,
             kernel,
             accounts: Accounts::start(start),
             processes: Processes::new(),
@@ -140,6 +155,7 @@ impl Pipeline {
 
     /// Opens the window: attaches the hooks, finds the threads that are there, starts sampling.
     pub fn start(&mut self) -> Result<(), PipelineError> {
+        self.prepare_tables();
         self.cpu_before_ns = cost::own_cpu_ns();
         // Attaching takes a millisecond, or several on a busy machine: no thread is accounted before it
         // is done, so neither its time nor our samples of it belong to the window.
@@ -154,6 +170,22 @@ impl Pipeline {
         }
         self.programs.open(self.kernel.run_stats());
         Ok(())
+    }
+
+    /// Makes the unwind tables of what runs already, so that the first stacks are whole.
+    fn prepare_tables(&mut self) {
+        let filter = &self.plan.filter;
+        let named = filter.comms.is_empty() && filter.cgroups.is_empty() && !filter.all;
+        for pid in if named { filter.pids.clone() } else { process::all() } {
+            for module in self.processes.modules(pid) {
+                self.unwinder.prepare(&module);
+            }
+        }
+        let start = std::time::Instant::now();
+        while self.unwinder.building() > 0 && start.elapsed() < MOST_PREPARE {
+            self.unwinder.load(&mut self.kernel.tables);
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Collects until `until` is done; `on_tick` hears how long it has been.
@@ -178,9 +210,13 @@ impl Pipeline {
                     ready?.clear_ready();
                     self.drain_ring();
                 }
+                () = tokio::time::sleep(TABLES_TICK), if self.unwinder.building() > 0 => {
+                    self.unwinder.load(&mut self.kernel.tables);
+                }
                 _ = ticks.tick() => {
                     self.drain_ring();
                     self.look_at_young();
+                    self.unwinder.turn(&mut self.kernel.tables);
                     round += 1;
                     if round % TICKS_A_ROUND == 0 {
                         // What a round misses, the next one or the end makes up for.
@@ -303,6 +339,9 @@ impl Pipeline {
             Ok(Record::Stack { id, stack }) => {
                 if !stack.kernel {
                     self.see(stack.pid, stack.generation);
+                    if stack.outcome == outcome::PENDING {
+                        self.unwinder.miss(stack.pid);
+                    }
                 }
                 self.accounts.stack(id, stack);
             }
@@ -316,6 +355,7 @@ impl Pipeline {
             Ok(Record::Fork(fork)) => {
                 if self.processes.forked(fork.parent, fork.pid, fork.generation) {
                     self.known.insert((fork.pid, fork.generation));
+                    self.follow(fork.pid, fork.generation);
                 }
             }
             Err(_) => self.undecodable += 1,
@@ -327,15 +367,30 @@ impl Pipeline {
         if self.known.insert((pid, generation)) {
             self.processes.observe(pid, generation);
             self.young.push((pid, generation, MonoNs::now()));
+            self.follow(pid, generation);
+        }
+    }
+
+    /// Has a process' stacks unwound by the tables of what it has mapped now.
+    fn follow(&mut self, pid: u32, generation: u32) {
+        if let Some(version) = self.processes.version(pid, generation) {
+            let mappings = self.processes.mappings(pid, generation);
+            self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, mappings);
         }
     }
 
     fn look_at_young(&mut self) {
         let now = MonoNs::now();
-        let processes = &mut self.processes;
-        // One that cannot be read any more has ended.
-        self.young
-            .retain(|(pid, generation, since)| processes.refresh(*pid, *generation) && now.since(*since) < YOUNG_NS);
+        let mut young = std::mem::take(&mut self.young);
+        young.retain(|(pid, generation, since)| {
+            // One that cannot be read any more has ended.
+            let is_there = self.processes.refresh(*pid, *generation);
+            if is_there {
+                self.follow(*pid, *generation);
+            }
+            is_there && now.since(*since) < YOUNG_NS
+        });
+        self.young = young;
     }
 }
 

@@ -18,7 +18,7 @@ pub use address::{FileOffset, ProcessAddress};
 pub use cgroup::{CgroupError, cgroup_ids};
 pub use elf::Layout;
 pub use module::{Identity, Image, Module};
-pub use proc::{children, comm, exists, has_ended, is_kernel_thread, thread_comm, threads};
+pub use proc::{all, children, comm, exists, has_ended, is_kernel_thread, thread_comm, threads};
 pub use space::{Backing, Mapping};
 
 use crate::model::text;
@@ -169,6 +169,17 @@ impl Processes {
     /// A fork's list is its parent's, so both have one number. `None` where nothing is known now.
     pub fn version(&self, pid: u32, generation: u32) -> Option<u64> {
         Some(self.current(pid, generation)?.version())
+    }
+
+    /// The files that a process runs code from now, without taking note of it.
+    pub fn modules(&mut self, pid: u32) -> Vec<Arc<Module>> {
+        let space = self.read(pid);
+        let mappings = space.as_ref().map_or(&[][..], |space| space.current());
+        let module = |mapping: &Mapping| match &mapping.backing {
+            Backing::File(module) => Some(module.clone()),
+            Backing::Anonymous(_) => None,
+        };
+        mappings.iter().filter_map(module).collect()
     }
 
     /// A process has ended: it has no mappings any more, but addresses of it keep their meaning.

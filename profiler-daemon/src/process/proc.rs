@@ -52,6 +52,11 @@ pub fn threads(pid: u32) -> Vec<u32> {
     numbers(&format!("/proc/{pid}/task"))
 }
 
+/// Process ids of everything that runs, in ascending order.
+pub fn all() -> Vec<u32> {
+    numbers("/proc")
+}
+
 /// Process ids of everything that descends from `pid`, in ascending order, `pid` itself not
 /// included. A process whose parent has ended belongs to whoever adopted it.
 pub fn children(pid: u32) -> Vec<u32> {

@@ -15,13 +15,13 @@ const KEPT_TURNS: u64 = 2;
 
 /// Some words of a slab. The word before the first one belongs to the place, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(super) struct Place {
     /// The slab.
-    pub slab: u32,
+    pub(super) slab: u32,
     /// Index of its first word.
-    pub word: u32,
+    pub(super) word: u32,
     /// Number of words that were asked for.
-    pub words: u32,
+    pub(super) words: u32,
 }
 
 /// Places in slabs, of which new ones are begun as they are needed.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-use profiler_common::unwind::{self, MAPPINGS, ProcessMappings, Rule};
+use profiler_common::unwind::{MAPPINGS, ProcessMappings, Rule};
 
 use super::builders::{Builders, Built, Packed};
 use super::mappings::{self, Known, Placed};
@@ -32,7 +32,7 @@ pub trait KernelTables {
 
 /// What the tables take, and what could not be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct Usage {
     /// Files whose tables are in kernel memory.
     pub files: u64,
     /// Bytes of kernel memory for tables and mappings, in whole slabs.
@@ -66,12 +66,13 @@ pub struct Unwinder {
     building: usize,
     stamp: u32,
     turn: u64,
-    counts: Counts,
+    counts: Usage,
 }
 
 #[derive(Debug)]
 struct File {
-    module: Arc<Module>,
+    /// Keeps the address that is its key.
+    _module: Arc<Module>,
     state: State,
     /// Versions of the lists that it is in.
     lists: BTreeSet<u64>,
@@ -110,7 +111,7 @@ impl Unwinder {
             building: 0,
             stamp: 0,
             turn: 0,
-            counts: Counts::default(),
+            counts: Usage::default(),
         }
     }
 
@@ -120,9 +121,9 @@ impl Unwinder {
     }
 
     /// What there is now, and what went wrong so far.
-    pub fn counts(&self) -> Counts {
+    pub fn usage(&self) -> Usage {
         let ready = self.files.values().filter(|file| matches!(file.state, State::Ready { .. }));
-        Counts { files: ready.count() as u64, bytes: self.memory.bytes(), ..self.counts }
+        Usage { files: ready.count() as u64, bytes: self.memory.bytes(), ..self.counts }
     }
 
     /// Has the table of a file made before a process that maps it is followed.
@@ -137,7 +138,7 @@ impl Unwinder {
         } else {
             State::Nothing
         };
-        let file = File { module: module.clone(), state, lists: BTreeSet::new(), used_turn: self.turn };
+        let file = File { _module: module.clone(), state, lists: BTreeSet::new(), used_turn: self.turn };
         self.files.insert(key, file);
     }
 

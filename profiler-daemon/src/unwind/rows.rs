@@ -1,0 +1,134 @@
+use std::collections::HashMap;
+
+use profiler_common::unwind::Rule;
+
+use super::rule::UNSUPPORTED;
+use super::{BuildError, Row};
+
+/// Most rows of one file; the largest known programs have some 5 million.
+const MOST_ROWS: usize = 16 << 20;
+
+/// Rows and rules of a file while they are put together, in ascending order.
+#[derive(Debug)]
+pub(super) struct Rows {
+    rows: Vec<Row>,
+    rules: Vec<Rule>,
+    ids: HashMap<Rule, u16>,
+    /// The rule that was asked for last: neighbours often share it with a row or two between.
+    last: (Rule, u16),
+}
+
+/// Index of the rule that says that there is none.
+const GAP: u16 = 0;
+
+impl Rows {
+    pub(super) fn new() -> Rows {
+        let gap = Rule::default();
+        Rows { rows: Vec::new(), rules: vec![gap], ids: HashMap::from([(gap, GAP)]), last: (gap, GAP) }
+    }
+
+    /// A rule holds from an address on; not below the last one. The later of two at one address counts.
+    pub(super) fn start(&mut self, address: u64, rule: Rule) -> Result<(), BuildError> {
+        let id = self.id(rule);
+        self.push(Row::new(address, id))
+    }
+
+    /// The code that was described ends here.
+    pub(super) fn end(&mut self, address: u64) -> Result<(), BuildError> {
+        self.push(Row::new(address, GAP))
+    }
+
+    pub(super) fn finish(mut self) -> (Vec<Row>, Vec<Rule>) {
+        self.rows.shrink_to_fit();
+        (self.rows, self.rules)
+    }
+
+    fn push(&mut self, row: Row) -> Result<(), BuildError> {
+        if self.rows.last().is_some_and(|last| last.address() == row.address()) {
+            self.rows.pop();
+        }
+        debug_assert!(self.rows.last().is_none_or(|last| last.address() < row.address()));
+        let before = self.rows.last().map_or(GAP, |last| last.rule());
+        if before == row.rule() {
+            return Ok(());
+        }
+        if self.rows.len() == MOST_ROWS {
+            return Err(BuildError::TooLarge { what: "rows", most: MOST_ROWS as u64 });
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    /// The index of a rule. Files have some hundred; one with more than 65,535 gets no more of them.
+    fn id(&mut self, rule: Rule) -> u16 {
+        if rule == self.last.0 {
+            return self.last.1;
+        }
+        let id = match self.ids.get(&rule) {
+            Some(id) => *id,
+            None => match u16::try_from(self.rules.len()) {
+                // One place is kept for the rule that stands for all further ones.
+                Ok(id) if id < u16::MAX || rule == UNSUPPORTED => {
+                    self.rules.push(rule);
+                    self.ids.insert(rule, id);
+                    id
+                }
+                _ => return self.id(UNSUPPORTED),
+            },
+        };
+        self.last = (rule, id);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use profiler_common::unwind::cfa;
+
+    fn sp(cfa_offset: i32) -> Rule {
+        Rule { cfa: cfa::SP, cfa_offset, ..Rule::default() }
+    }
+
+    /// Letters are rules, `-` is the end of what is described; each with its address.
+    fn check(input: &[(u64, char)], expected: &[(u64, char)]) {
+        let mut rows = Rows::new();
+        for (address, rule) in input {
+            match rule {
+                '-' => rows.end(*address).unwrap(),
+                letter => rows.start(*address, sp(*letter as i32)).unwrap(),
+            }
+        }
+        let (rows, rules) = rows.finish();
+        let letter = |row: &Row| match rules[usize::from(row.rule())] {
+            Rule { cfa: cfa::GAP, .. } => '-',
+            rule => char::from(rule.cfa_offset as u8),
+        };
+        assert_eq!(rows.iter().map(|row| (row.address(), letter(row))).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_description_wins_over_the_end_of_the_one_before() {
+        check(&[(1, 'a'), (5, '-'), (5, 'b'), (9, '-')], &[(1, 'a'), (5, 'b'), (9, '-')]);
+    }
+
+    #[test]
+    fn neighbours_with_one_rule_are_one_row() {
+        check(&[(1, 'a'), (5, '-'), (5, 'a'), (9, '-')], &[(1, 'a'), (9, '-')]);
+        check(&[(1, 'a'), (3, 'a'), (5, 'b'), (5, 'a'), (9, '-'), (9, '-')], &[(1, 'a'), (9, '-')]);
+        check(&[(1, '-'), (2, '-')], &[]);
+    }
+
+    #[test]
+    fn rules_beyond_what_a_row_can_number_are_unsupported() {
+        let mut rows = Rows::new();
+        for number in 0..70_000 {
+            rows.start(number, sp(number as i32)).unwrap();
+        }
+        let (rows, rules) = rows.finish();
+        assert_eq!(rules.len(), 65_536);
+        assert_eq!((rules[65_534], rules[65_535]), (sp(65_533), UNSUPPORTED));
+        assert_eq!(rows.last().unwrap(), &Row::new(65_534, 65_535), "all further ones are one row");
+    }
+}
