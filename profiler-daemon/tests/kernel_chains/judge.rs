@@ -1,0 +1,111 @@
+//! Holds a profile against the chains of its program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::pattern::{Chains, Place};
+use crate::profile::Stack;
+use crate::programs::Program;
+
+/// Wrong stacks that are shown.
+const SHOWN: usize = 4;
+
+/// How a program's stacks were.
+pub(crate) struct Verdict {
+    name: &'static str,
+    /// Samples.
+    pub(crate) on_cpu: Share,
+    /// Nanoseconds.
+    pub(crate) off_cpu: Share,
+    /// Samples and nanoseconds of stacks that say nothing.
+    excused: (u64, u64),
+    /// Chains that no stack was.
+    pub(crate) not_met: Vec<String>,
+    /// The heaviest stacks that are no chain, with how much there is of them.
+    pub(crate) wrong: Vec<(String, String)>,
+}
+
+#[derive(Default)]
+pub(crate) struct Share {
+    pub(crate) right: u64,
+    pub(crate) all: u64,
+}
+
+impl Share {
+    /// Right ones of all, from 0 to 1. Of nothing, nothing is right.
+    pub(crate) fn share(&self) -> f64 {
+        self.right as f64 / self.all.max(1) as f64
+    }
+}
+
+impl Verdict {
+    pub(crate) fn of(program: &Program, stacks: &[Stack]) -> Verdict {
+        let known = (program.chains)();
+        let chains = Chains::of(&known, program.libc());
+        let mut met = vec![false; chains.all.len()];
+        let (mut on_cpu, mut off_cpu, mut excused) = (Share::default(), Share::default(), (0, 0));
+        let mut wrong = BTreeMap::<(bool, String), u64>::new();
+        for stack in stacks.iter().filter(|stack| program.thread.is_none_or(|thread| thread == stack.thread)) {
+            let leaf = stack.places.first().map(|leaf| leaf.function.as_str());
+            if leaf.is_some() && leaf == program.excused_leaf {
+                let (samples, ns) = if stack.on_cpu { (stack.count, 0) } else { (0, stack.ns) };
+                excused = (excused.0 + samples, excused.1 + ns);
+                continue;
+            }
+            let (share, weight) = if stack.on_cpu { (&mut on_cpu, stack.count) } else { (&mut off_cpu, stack.ns) };
+            share.all += weight;
+            match chains.find(&stack.places) {
+                Some(chain) => {
+                    share.right += weight;
+                    met[chain] = true;
+                }
+                None => *wrong.entry((stack.on_cpu, shown(&stack.places))).or_default() += weight,
+            }
+        }
+        let met = chains.all.iter().zip(met).take(known.met.len());
+        let not_met = met.filter(|(_, met)| !met).map(|(chain, _)| chain.text.clone()).collect();
+        let share = |on_cpu_: bool, weight| weight as f64 / if on_cpu_ { &on_cpu } else { &off_cpu }.all.max(1) as f64;
+        let mut wrong: Vec<_> =
+            wrong.into_iter().map(|((on_cpu, stack), weight)| (share(on_cpu, weight), on_cpu, stack)).collect();
+        wrong.sort_by(|a, b| b.0.total_cmp(&a.0));
+        wrong.truncate(SHOWN);
+        let wrong = wrong.into_iter().map(|(share, on_cpu, stack)| {
+            (stack, format!("{:.2} % {}", share * 100.0, if on_cpu { "on-CPU" } else { "off-CPU" }))
+        });
+        let wrong = wrong.collect();
+        Verdict { name: program.name, on_cpu, off_cpu, excused, not_met, wrong }
+    }
+}
+
+/// A stack in the form of a chain: root first, repetitions counted.
+pub(crate) fn shown(places: &[Place]) -> String {
+    let mut parts: Vec<(String, usize)> = Vec::new();
+    for place in places.iter().rev() {
+        let name = if place.function.is_empty() { format!("@{}", place.file_name()) } else { place.function.clone() };
+        match parts.last_mut().filter(|(before, _)| *before == name) {
+            Some((_, times)) => *times += 1,
+            None => parts.push((name, 1)),
+        }
+    }
+    let part = |(name, times)| if times == 1 { name } else { format!("{name}*{times}") };
+    parts.into_iter().map(part).collect::<Vec<_>>().join("; ")
+}
+
+pub(crate) const HEAD: &str = "program         samples   right on-CPU   off-CPU ms   right off-CPU   excused";
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Verdict { name, on_cpu, off_cpu, excused, .. } = self;
+        let percent = |share: &Share| share.share() * 100.0;
+        write!(
+            f,
+            "{name:14} {:8} {:12.2} % {:12} {:13.2} %   {} samples, {} ms",
+            on_cpu.all,
+            percent(on_cpu),
+            off_cpu.all / 1_000_000,
+            percent(off_cpu),
+            excused.0,
+            excused.1 / 1_000_000
+        )
+    }
+}

@@ -1,0 +1,112 @@
+//! Stacks of code without frame pointers are whole and right: programs whose every stack is known, and
+//! gdb's word for it.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod build;
+mod gdb;
+mod judge;
+mod pattern;
+mod profile;
+mod programs;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use judge::Verdict;
+use pattern::{Chains, Place};
+use profile::Stack;
+use support::Kernel;
+
+/// Of the samples, and of the time off the CPU.
+const RIGHT: f64 = 0.995;
+/// Fewer samples than this would say nothing.
+const SAMPLES: u64 = 500;
+
+/// Starts a program of its folder.
+fn start(folder: &Path, program: &str, arguments: &[&str]) -> support::Program {
+    let mut command = Command::new(folder.join(program));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+    support::Program::start(&mut command)
+}
+
+/// Profiles a process and returns its stacks.
+fn profile(kernel: &Kernel, pid: u32, seconds: u32) -> Vec<Stack> {
+    let output = support::folder();
+    let pprof = output.path().join("stacks.pb.gz");
+    let arguments = format!("-q --rate 997 --pid {pid} --duration {seconds}s -o");
+    kernel.record_words(arguments.split(' ').chain([pprof.to_str().unwrap()]));
+    profile::read(&pprof)
+}
+
+#[test]
+fn every_stack_of_a_program_is_the_one_that_its_source_says() {
+    let Some(kernel) = support::kernel() else { return };
+    println!("{}", judge::HEAD);
+    let mut failures = Vec::new();
+    for program in programs::ALL {
+        let folder = build::build(program.name, program.build);
+        let running = start(&folder, program.name, program.arguments);
+        let verdict = Verdict::of(program, &profile(&kernel, running.pid(), program.seconds));
+        println!("{verdict}");
+        verdict.wrong.iter().for_each(|(stack, what)| println!("    {what}: {stack}"));
+        let (on_cpu, off_cpu) = (&verdict.on_cpu, &verdict.off_cpu);
+        if on_cpu.share() < RIGHT || off_cpu.share() < RIGHT {
+            failures.push(format!("{}: wrong stacks", program.name));
+        }
+        if on_cpu.all < SAMPLES {
+            failures.push(format!("{}: {} samples are too few", program.name, on_cpu.all));
+        }
+        failures.extend(verdict.not_met.iter().map(|chain| format!("{}: not met: {chain}", program.name)));
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Whoever doubts a failure of the test above: this one needs no profiler.
+#[test]
+fn gdb_finds_the_chains_that_the_sources_say() {
+    let Some(gdb) = support::installed(&["gdb"]) else { return };
+    for program in programs::ALL {
+        let folder = build::build(program.name, program.build);
+        let running = start(&folder, program.name, program.arguments);
+        let known = (program.chains)();
+        let chains = Chains::of(&known, program.libc());
+        // Not while it is being loaded.
+        thread::sleep(Duration::from_millis(100));
+        let stacks = gdb::stacks(&gdb, running.pid());
+        let of_interest = |tid: &u32| program.thread.is_none() || *tid != running.pid();
+        for (_, stack) in stacks.iter().filter(|(tid, _)| of_interest(tid)) {
+            assert!(chains.find(stack).is_some(), "{}: {}", program.name, judge::shown(stack));
+        }
+    }
+}
+
+#[test]
+fn ten_blocked_threads_are_where_gdb_says() {
+    let Some(kernel) = support::kernel() else { return };
+    let Some(gdb) = support::installed(&["gdb"]) else { return };
+    let folder = build::build("sleepers", programs::SLEEPERS);
+    let running = start(&folder, "sleepers", &[]);
+    let ours = profile(&kernel, running.pid(), 2);
+    let theirs = gdb::stacks(&gdb, running.pid());
+    let mut compared = 0;
+    for (tid, theirs) in theirs.iter().filter(|(tid, _)| **tid != running.pid()) {
+        let ours = ours.iter().filter(|stack| stack.tid == *tid && !stack.on_cpu);
+        let ours = &ours.max_by_key(|stack| stack.ns).unwrap_or_else(|| panic!("thread {tid} has not waited")).places;
+        // Names of libc's functions depend on what is installed of it, and each has several.
+        let named = |stack: &[Place]| {
+            let is_own = |place: &Place| Path::new(&place.file).starts_with(&folder);
+            let name = |place: &Place| if is_own(place) { place.function.clone() } else { String::new() };
+            stack.iter().map(|place| (place.file.clone(), place.offset, name(place))).collect::<Vec<_>>()
+        };
+        let (shown, theirs_shown) = (judge::shown(ours), judge::shown(theirs));
+        println!("{tid}: {} frames: {theirs_shown}", theirs.len());
+        assert_eq!(named(ours), named(theirs), "thread {tid}:\n{shown}\ngdb:\n{theirs_shown}");
+        compared += 1;
+    }
+    assert_eq!(compared, 10);
+}
