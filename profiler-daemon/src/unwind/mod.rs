@@ -3,6 +3,7 @@
 //! or from the [`Cache`]; [`pack`] makes [`Part`]s of it, whose rules are numbered by one [`Dictionary`].
 
 mod build;
+mod cache;
 mod dictionary;
 mod eh_frame;
 mod elf;
@@ -12,9 +13,11 @@ mod machine;
 mod part;
 mod rows;
 mod rule;
+mod stored;
 mod table;
 
 pub use build::{build, build_from_bytes};
+pub use cache::{Cache, CacheCounts, CacheError};
 pub use dictionary::Dictionary;
 pub use error::BuildError;
 pub use part::{Part, pack};
