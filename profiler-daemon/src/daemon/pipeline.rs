@@ -23,7 +23,7 @@ use crate::decode::{self, Record};
 use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, Window};
 use crate::process::{self, Processes};
 use crate::symbolize::{NOT_CODE, Symbolizer};
-use crate::unwind::Unwinder;
+use crate::unwind::{Cache, Unwinder};
 
 /// How often the ring is emptied.
 const TICK: Duration = Duration::from_millis(100);
@@ -104,6 +104,7 @@ pub struct Pipeline {
     accounts: Accounts,
     processes: Processes,
     unwinder: Unwinder,
+    cache_failed: bool,
     /// Processes seen, by (pid, generation).
     known: BTreeSet<(u32, u32)>,
     /// Those of them that are young, and since when.
@@ -135,10 +136,14 @@ impl Pipeline {
             }
         };
         let start = MonoNs::now();
-        let unwinder = Unwinder::start(plan.tables_bytes);
+        // Without a cache tables are made anew, which takes longer and is as right.
+        let cache = Cache::open(Cache::DIRECTORY.as_ref(), Cache::LIMIT_BYTES);
+        let cache_failed = cache.is_err();
+        let unwinder = Unwinder::start(plan.tables_bytes, cache.ok());
         Ok(Pipeline {
             plan,
             unwinder,
+            cache_failed,
             kernel,
             accounts: Accounts::start(start),
             processes: Processes::new(),

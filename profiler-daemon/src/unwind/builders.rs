@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, available_parallelism};
 
-use super::{Dictionary, Part, Segment, build, pack};
+use super::{Cache, CacheCounts, Dictionary, Part, Segment, build, pack};
 use crate::process::{Image, Module};
 
 /// More threads only help when many large files come at once.
@@ -32,12 +32,15 @@ pub(super) struct Builders {
     jobs: Option<Sender<Arc<Module>>>,
     results: Receiver<Built>,
     threads: Vec<JoinHandle<()>>,
+    cache: Option<Arc<Cache>>,
     /// Rules of all files, numbered.
     pub(super) dictionary: Arc<Mutex<Dictionary>>,
 }
 
 impl Builders {
-    pub(super) fn start() -> Builders {
+    /// Threads that look into `cache` first, if there is one.
+    pub(super) fn start(cache: Option<Cache>) -> Builders {
+        let cache = cache.map(Arc::new);
         let (jobs, queue) = channel::<Arc<Module>>();
         let (done, results) = channel();
         let queue = Arc::new(Mutex::new(queue));
@@ -45,17 +48,23 @@ impl Builders {
         let number = available_parallelism().map_or(1, |cpus| cpus.get()).min(MOST_THREADS);
         let threads = (0..number)
             .filter_map(|_| {
-                let (queue, done, dictionary) = (queue.clone(), done.clone(), dictionary.clone());
-                let run = move || work(&queue, &done, &dictionary);
+                let (queue, done) = (queue.clone(), done.clone());
+                let (dictionary, cache) = (dictionary.clone(), cache.clone());
+                let run = move || work(&queue, &done, &dictionary, cache.as_deref());
                 Builder::new().name("unwind-tables".to_owned()).spawn(run).ok()
             })
             .collect();
-        Builders { jobs: Some(jobs), results, threads, dictionary }
+        Builders { jobs: Some(jobs), results, threads, cache, dictionary }
     }
 
     /// Has a file's table made. Returns whether there is anybody to do it.
     pub(super) fn submit(&self, module: Arc<Module>) -> bool {
         !self.threads.is_empty() && self.jobs.as_ref().is_some_and(|jobs| jobs.send(module).is_ok())
+    }
+
+    /// What the cache did; nothing if there is none.
+    pub(super) fn cache_counts(&self) -> CacheCounts {
+        self.cache.as_ref().map(|cache| cache.counts()).unwrap_or_default()
     }
 
     /// The next finished one, if any.
@@ -74,19 +83,25 @@ impl Drop for Builders {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Arc<Module>>>, done: &Sender<Built>, dictionary: &Mutex<Dictionary>) {
+fn work(
+    queue: &Mutex<Receiver<Arc<Module>>>,
+    done: &Sender<Built>,
+    dictionary: &Mutex<Dictionary>,
+    cache: Option<&Cache>,
+) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(module) = next else { return };
-        if done.send(made(module, dictionary)).is_err() {
+        if done.send(made(module, dictionary, cache)).is_err() {
             return;
         }
     }
 }
 
-fn made(module: Arc<Module>, dictionary: &Mutex<Dictionary>) -> Built {
+fn made(module: Arc<Module>, dictionary: &Mutex<Dictionary>, cache: Option<&Cache>) -> Built {
     let Image::Elf { file, .. } = &module.image else { return Built { module, packed: None, failed: false } };
-    let Ok(table) = build(file) else { return Built { module, packed: None, failed: true } };
+    let table = cache.map_or_else(|| build(file), |cache| cache.table(file));
+    let Ok(table) = table else { return Built { module, packed: None, failed: true } };
     let ids = dictionary.lock().unwrap_or_else(PoisonError::into_inner).ids(&table.rules);
     let parts = pack(&table, &ids);
     let packed = (!parts.is_empty()).then_some(Packed { parts, segments: table.segments });

@@ -75,6 +75,7 @@ pub(super) struct Elf<'a> {
     segments: Vec<Header>,
     sections: Vec<Section>,
     names: Cow<'a, [u8]>,
+    segment_table: Cow<'a, [u8]>,
 }
 
 /// A program header.
@@ -123,8 +124,8 @@ impl<'a> Elf<'a> {
         if size != SEGMENT_BYTES {
             return Err(BuildError::NotElf);
         }
-        let table = read("program headers", u64_at(&header, 32), count * size as u64)?;
-        let segments = table.chunks_exact(size).map(Header::from_bytes).collect();
+        let segment_table = read("program headers", u64_at(&header, 32), count * size as u64)?;
+        let segments = segment_table.chunks_exact(size).map(Header::from_bytes).collect();
 
         // A file runs without section headers: broken ones are as good as none.
         let (size, count) = (usize::from(u16_at(&header, 58)), u64::from(u16_at(&header, 60)));
@@ -135,7 +136,7 @@ impl<'a> Elf<'a> {
         };
         let names = sections.get(usize::from(u16_at(&header, 62)));
         let names = names.and_then(|names| read("section names", names.offset, names.bytes).ok());
-        Ok(Elf { source, machine, segments, sections, names: names.unwrap_or_default() })
+        Ok(Elf { source, machine, segments, sections, names: names.unwrap_or_default(), segment_table })
     }
 
     /// The executable segments, as far as they lie in the file: ascending, without overlaps.
@@ -167,6 +168,14 @@ impl<'a> Elf<'a> {
             address: header.address,
             bytes,
         })
+    }
+
+    /// Tells apart files of one build id: stripped or not, relinked to other addresses.
+    pub(super) fn variant(&self) -> u32 {
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&self.segment_table);
+        sum.update(&self.source.len().to_le_bytes());
+        sum.finalize()
     }
 
     pub(super) fn build_id(&self) -> Option<BuildId> {

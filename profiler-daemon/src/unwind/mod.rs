@@ -4,6 +4,7 @@
 
 mod build;
 mod builders;
+mod cache;
 mod dictionary;
 mod eh_frame;
 mod elf;
@@ -15,10 +16,12 @@ mod memory;
 mod part;
 mod rows;
 mod rule;
+mod stored;
 mod table;
 mod unwinder;
 
 pub use build::{build, build_from_bytes};
+pub use cache::{Cache, CacheCounts, CacheError};
 pub use dictionary::Dictionary;
 pub use error::BuildError;
 pub use part::{Part, pack};

@@ -80,6 +80,14 @@ impl Row {
     pub fn rule(self) -> u16 {
         self.0 as u16
     }
+
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn from_bits(bits: u64) -> Row {
+        Row(bits)
+    }
 }
 
 impl fmt::Debug for Row {

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use profiler_common::unwind::{MAPPINGS, ProcessMappings, Rule};
 
 use super::builders::{Builders, Built, Packed};
+use super::cache::{Cache, CacheCounts};
 use super::mappings::{self, Known, Placed};
 use super::memory::{Memory, Place};
 use super::table::Segment;
@@ -47,6 +48,10 @@ pub struct Usage {
     pub mappings_left_out: u64,
     /// Kernel maps that could not be written.
     pub not_written: u64,
+    /// Rows whose rule has no number, since there are too many rules.
+    pub rules_refused: u64,
+    /// What the cache on disk did.
+    pub cache: CacheCounts,
 }
 
 /// The tables of all files that accounted processes run code from, and the mappings of those processes.
@@ -98,10 +103,11 @@ struct List {
 }
 
 impl Unwinder {
-    /// Nothing yet. Tables take at most `budget_bytes` of kernel memory.
-    pub fn start(budget_bytes: u64) -> Unwinder {
+    /// Nothing yet. Tables take at most `budget_bytes` of kernel memory. They come from `cache` where it has
+    /// them.
+    pub fn start(budget_bytes: u64, cache: Option<Cache>) -> Unwinder {
         Unwinder {
-            builders: Builders::start(),
+            builders: Builders::start(cache),
             memory: Memory::new(budget_bytes),
             rules_written: 0,
             files: HashMap::new(),
@@ -123,7 +129,14 @@ impl Unwinder {
     /// What there is now, and what went wrong so far.
     pub fn usage(&self) -> Usage {
         let ready = self.files.values().filter(|file| matches!(file.state, State::Ready { .. }));
-        Usage { files: ready.count() as u64, bytes: self.memory.bytes(), ..self.counts }
+        let refused = self.builders.dictionary.lock().unwrap_or_else(PoisonError::into_inner).refused();
+        Usage {
+            files: ready.count() as u64,
+            bytes: self.memory.bytes(),
+            rules_refused: refused,
+            cache: self.builders.cache_counts(),
+            ..self.counts
+        }
     }
 
     /// Has the table of a file made before a process that maps it is followed.
