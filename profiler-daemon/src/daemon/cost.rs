@@ -69,6 +69,19 @@ pub(super) fn peak_rss_bytes() -> u64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * 1024)
 }
 
+/// Kernel memory of the maps that this process holds open, each once, in bytes.
+pub(super) fn map_bytes() -> u64 {
+    let entries = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
+    let infos = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+    let maps: HashMap<u64, u64> =
+        infos.filter_map(|info| Some((field(&info, "map_id:")?, field(&info, "memlock:")?))).collect();
+    maps.values().sum()
+}
+
+fn field(info: &str, name: &str) -> Option<u64> {
+    info.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -279,6 +279,9 @@ impl Pipeline {
         }
         let counts = self.kernel.faults()?;
         let daemon_ns = cost::own_cpu_ns().saturating_sub(self.cpu_before_ns);
+        let tables = self.unwinder.usage();
+        let kernel_memory_bytes = cost::map_bytes() + tables.bytes;
+        drop(self.unwinder);
         drop(self.kernel);
 
         let (mut capture, mut losses) = self.accounts.finish(end, self.plan.min_wait_ns);
@@ -287,6 +290,8 @@ impl Pipeline {
         }
         losses.by_cause.insert("undecodable_records", self.undecodable);
         losses.by_cause.insert("failed_rounds", self.failed_rounds);
+        losses.by_cause.insert("unwind_cache_unusable", self.cache_failed.into());
+        add(&mut losses, tables.losses());
         let mut symbolizer = Symbolizer::new();
         let stacks = capture.stacks.iter().map(|(id, stack)| (*id, stack));
         let frames = symbolizer.resolve_all(&mut self.processes, stacks);
@@ -307,6 +312,9 @@ impl Pipeline {
                 kernel_ns: scaled.map(|(ns, _)| ns),
                 kernel_runs: scaled.map(|(_, runs)| runs),
                 daemon_ns,
+                kernel_memory_bytes,
+                tables_bytes: tables.bytes,
+                tables_files: tables.files,
                 user_memo: (count(fault::counter::USER_HIT), count(fault::counter::USER_WALK)),
                 kernel_memo: (count(fault::counter::KERNEL_HIT), count(fault::counter::KERNEL_WALK)),
                 ..Overhead::default()

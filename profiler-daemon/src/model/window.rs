@@ -252,6 +252,12 @@ pub struct Overhead {
     pub finish_ns: u64,
     /// Peak resident memory of the daemon.
     pub peak_rss_bytes: u64,
+    /// Kernel memory of our maps at the end of the window, unwind tables included.
+    pub kernel_memory_bytes: u64,
+    /// Part of it: unwind tables and mappings, in whole slabs.
+    pub tables_bytes: u64,
+    /// Executables and libraries whose unwind tables are in the kernel.
+    pub tables_files: u64,
     /// Stack memo: (recognised, walked) user stacks.
     pub user_memo: (u64, u64),
     /// Stack memo: (recognised, walked) kernel stacks.

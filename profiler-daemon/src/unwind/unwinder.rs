@@ -54,6 +54,22 @@ pub struct Usage {
     pub cache: CacheCounts,
 }
 
+impl Usage {
+    /// What could not be had, by cause; a cause that did not happen is there with 0.
+    pub fn losses(&self) -> [(&'static str, u64); 8] {
+        [
+            ("unwind_tables_evicted", self.evicted),
+            ("unwind_tables_over_budget", self.over_budget),
+            ("unwind_file_unreadable", self.unreadable),
+            ("unwind_mappings_left_out", self.mappings_left_out),
+            ("unwind_maps_not_written", self.not_written),
+            ("unwind_rules_refused", self.rules_refused),
+            ("unwind_cache_damaged", self.cache.rejected),
+            ("unwind_cache_not_written", self.cache.not_stored),
+        ]
+    }
+}
+
 /// The tables of all files that accounted processes run code from, and the mappings of those processes.
 #[derive(Debug)]
 pub struct Unwinder {

@@ -293,6 +293,12 @@ pub(super) struct Overhead {
     pub(super) finish_ns: u64,
     /// Peak resident memory of the daemon.
     pub(super) peak_rss_bytes: u64,
+    /// Memory of the kernel programs' maps at the end of the window, unwind tables included.
+    pub(super) kernel_memory_bytes: u64,
+    /// Part of it: unwind tables.
+    pub(super) unwind_tables_bytes: u64,
+    /// Executables and libraries whose unwind tables are loaded.
+    pub(super) unwind_tables_files: u64,
     /// User stacks.
     pub(super) user_stack_memo: Memo,
     /// Kernel stacks.

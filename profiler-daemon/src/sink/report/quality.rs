@@ -106,7 +106,7 @@ pub(super) fn lines(view: &View, page: &mut Page) -> io::Result<()> {
     page.items(Style::Faint, &items)
 }
 
-/// `profilerd itself: 0.4 % of one CPU (kernel 0.3 %, daemon 0.1 %), 31 MiB`
+/// `profilerd itself: 0.4 % of one CPU (kernel 0.3 %, daemon 0.1 %), 31 MiB and 17 MiB in the kernel`
 fn cost(view: &View) -> String {
     let overhead = &view.window.overhead;
     let of = |ns| units::share(ns, view.window.duration_ns);
@@ -118,7 +118,8 @@ fn cost(view: &View) -> String {
         }
         None => format!("{daemon} of one CPU, without its kernel programs (not measured)"),
     };
-    format!("profilerd itself: {cpu}, {}", units::memory(overhead.peak_rss_bytes))
+    let (own, kernel) = (units::memory(overhead.peak_rss_bytes), units::memory(overhead.kernel_memory_bytes));
+    format!("profilerd itself: {cpu}, {own} and {kernel} in the kernel")
 }
 
 /// The one thing that would help most, if any.
