@@ -84,11 +84,11 @@ fn what_is_wrong_is_named() {
         (words(&[pair(tag::STACK, 0), 0, 1]), length("stack", 48, 24)),
         (user(2, &[1]), length("stack", 64, 56)),
         (user(1, &[1, 2]), length("stack", 56, 64)),
-        (user(257, &[1]), limit(129, USER_FRAMES)),
+        (user(257, &[1]), limit(257, USER_FRAMES)),
         (user(u32::MAX, &[]), limit(u32::MAX, USER_FRAMES)),
         (stack_bytes(1, stack_kind::KERNEL, 0, 65, &[0; 65]), limit(65, KERNEL_FRAMES)),
         (stack_bytes(1, 2, 0, 0, &[]), DecodeError::StackKind { kind: 2 }),
-        (stack_bytes(1, 0, 4, 0, &[]), DecodeError::StackOutcome { outcome: 4 }),
+        (stack_bytes(1, 0, 99, 0, &[]), DecodeError::StackOutcome { outcome: 99 }),
         (stack_bytes(0, 0, 0, 0, &[]), DecodeError::NoStackId),
     ];
     for (bytes, expected) in table {
