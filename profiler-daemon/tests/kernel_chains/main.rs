@@ -96,7 +96,7 @@ fn paths_that_differ_in_one_return_address_wait_equally_often() {
     let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
     assert_eq!(waits.len(), 8);
     // A sleep is now and then too short to be switched out for, or preempted in the system call.
-    assert!(*least > 100 && (most - least) * 100 <= *most, "{waits:?}");
+    assert!(*least > 100 && most - least <= most / 100 + 3, "{waits:?}");
 }
 
 /// Whoever doubts a failure of the test above: this one needs no profiler.
