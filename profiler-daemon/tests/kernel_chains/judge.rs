@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::pattern::{Chains, Place};
+use crate::pattern::{Chains, Extent, Place};
 use crate::profile::Stack;
 use crate::programs::Program;
 
@@ -28,13 +28,19 @@ pub(crate) struct Verdict {
 #[derive(Default)]
 pub(crate) struct Share {
     pub(crate) right: u64,
+    /// The part of `right` that is not at the end of a chain.
+    pub(crate) on_the_way: u64,
     pub(crate) all: u64,
 }
 
 impl Share {
     /// Right ones of all, from 0 to 1. Of nothing, nothing is right.
-    pub(crate) fn share(&self) -> f64 {
+    pub(crate) fn right(&self) -> f64 {
         self.right as f64 / self.all.max(1) as f64
+    }
+
+    pub(crate) fn on_the_way(&self) -> f64 {
+        self.on_the_way as f64 / self.all.max(1) as f64
     }
 }
 
@@ -55,9 +61,9 @@ impl Verdict {
             let (share, weight) = if stack.on_cpu { (&mut on_cpu, stack.count) } else { (&mut off_cpu, stack.ns) };
             share.all += weight;
             match chains.find(&stack.places) {
-                Some(chain) => {
+                Some((chain, extent)) => {
                     share.right += weight;
-                    met[chain] = true;
+                    if extent == Extent::Whole { met[chain] = true } else { share.on_the_way += weight }
                 }
                 None => *wrong.entry((stack.on_cpu, shown(&stack.places))).or_default() += weight,
             }
@@ -91,21 +97,20 @@ pub(crate) fn shown(places: &[Place]) -> String {
     parts.into_iter().map(part).collect::<Vec<_>>().join("; ")
 }
 
-pub(crate) const HEAD: &str = "program         samples   right on-CPU   off-CPU ms   right off-CPU   excused";
+pub(crate) const HEAD: &str =
+    "program         samples   right on-CPU (on the way)   off-CPU ms   right off-CPU (on the way)   excused";
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { name, on_cpu, off_cpu, excused, .. } = self;
-        let percent = |share: &Share| share.share() * 100.0;
+        let Verdict { name, on_cpu, off_cpu, excused: (samples, ns), .. } = self;
+        let right = |share: &Share| format!("{:.2} % ({:.2} %)", share.right() * 100.0, share.on_the_way() * 100.0);
+        let (off_cpu_ms, excused_ms) = (off_cpu.all / 1_000_000, ns / 1_000_000);
         write!(
             f,
-            "{name:14} {:8} {:12.2} % {:12} {:13.2} %   {} samples, {} ms",
+            "{name:14} {:8} {:>26} {off_cpu_ms:12} {:>28}   {samples}, {excused_ms} ms",
             on_cpu.all,
-            percent(on_cpu),
-            off_cpu.all / 1_000_000,
-            percent(off_cpu),
-            excused.0,
-            excused.1 / 1_000_000
+            right(on_cpu),
+            right(off_cpu)
         )
     }
 }

@@ -39,11 +39,19 @@ enum Part {
     Std,
 }
 
-/// A parsed chain, leaf first, as stacks are.
+/// A parsed chain, root first.
 #[derive(Debug)]
 pub(crate) struct Chain {
     pub(crate) text: String,
     parts: Vec<(Part, RangeInclusive<usize>)>,
+}
+
+/// How much of a chain a stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Extent {
+    /// Its root side: the program was on its way to the end, or back.
+    OnTheWay,
+    Whole,
 }
 
 /// All chains of one program.
@@ -68,15 +76,26 @@ impl Chains {
         Chains { all, own }
     }
 
-    /// Which chain this stack is, leaf first and without kernel frames.
-    pub(crate) fn find(&self, stack: &[Place]) -> Option<usize> {
-        self.all.iter().position(|chain| self.is(&chain.parts, stack))
+    /// Which chain this stack is, and how much of it; leaf first and without kernel frames.
+    pub(crate) fn find(&self, stack: &[Place]) -> Option<(usize, Extent)> {
+        let root_first: Vec<&Place> = stack.iter().rev().collect();
+        let chains = self.all.iter().enumerate().filter(|_| !stack.is_empty());
+        let extents = chains.filter_map(|(index, chain)| Some((index, self.extent(&chain.parts, &root_first)?)));
+        // The first one of those that it is more of.
+        extents.rev().max_by_key(|(_, extent)| *extent)
     }
 
-    fn is(&self, parts: &[(Part, RangeInclusive<usize>)], stack: &[Place]) -> bool {
-        let Some(((part, times), parts)) = parts.split_first() else { return stack.is_empty() };
+    fn extent(&self, parts: &[(Part, RangeInclusive<usize>)], stack: &[&Place]) -> Option<Extent> {
+        if stack.is_empty() {
+            let is_whole = parts.iter().all(|(_, times)| *times.start() == 0);
+            return Some(if is_whole { Extent::Whole } else { Extent::OnTheWay });
+        }
+        let ((part, times), parts) = parts.split_first()?;
         let most = stack.iter().take(*times.end()).take_while(|place| self.fits(part, place)).count();
-        (*times.start()..=most).rev().any(|taken| self.is(parts, &stack[taken..]))
+        if most < *times.start() {
+            return (most == stack.len()).then_some(Extent::OnTheWay);
+        }
+        (*times.start()..=most).filter_map(|taken| self.extent(parts, &stack[taken..])).max()
     }
 
     fn fits(&self, part: &Part, place: &Place) -> bool {
@@ -104,7 +123,7 @@ impl Chain {
             };
             (part, times)
         };
-        Chain { text: text.to_owned(), parts: text.rsplit("; ").map(part).collect() }
+        Chain { text: text.to_owned(), parts: text.split("; ").map(part).collect() }
     }
 }
 
@@ -113,8 +132,8 @@ fn range(times: &str) -> Option<RangeInclusive<usize>> {
     Some(least.parse().ok()?..=most.parse().ok()?)
 }
 
-/// A stack is a line like `main; descend; libc.so.6!; compare`, root first; `file!function` where the file matters.
-fn check(chains: &[&str], stack: &str, expected: Option<usize>) {
+/// A stack is a line like a chain: `main; libc.so.6!; compare`, with `file!function` where the file matters.
+fn check(chains: &[&str], stack: &str, expected: Option<(usize, Extent)>) {
     let place = |word: &str| {
         let (file, function) = word.split_once('!').unwrap_or(("program", word));
         Place { function: function.to_owned(), file: format!("/usr/lib/{file}"), offset: 0 }
@@ -123,22 +142,37 @@ fn check(chains: &[&str], stack: &str, expected: Option<usize>) {
     assert_eq!(Chains::parse(chains.iter().copied(), "libc").find(&stack), expected, "{chains:?}, {stack:?}");
 }
 
+const WHOLE: Option<(usize, Extent)> = Some((0, Extent::Whole));
+const ON_THE_WAY: Option<(usize, Extent)> = Some((0, Extent::OnTheWay));
+
 #[test]
 fn every_frame_counts() {
     let chain = ["main; down*3; leaf"];
-    check(&chain, "main; down; down; down; leaf", Some(0));
+    check(&chain, "main; down; down; down; leaf", WHOLE);
     for wrong in ["main; down; down; leaf", "main; down; down; down; down; leaf", "down; down; down; leaf"] {
         check(&chain, wrong, None);
     }
     check(&chain, "_start; main; down; down; down; leaf", None);
     check(&chain, "main; down; down; down; leaf; burn", None);
-    check(&chain, "main; down; down; down; [unwinding stopped]", None);
+    check(&chain, "[unwinding stopped: read fault]; main; down; down; down; leaf", None);
+}
+
+#[test]
+fn a_stack_on_the_way_begins_at_the_root() {
+    let chain = ["main; down*3; @libc*2; leaf*0-1"];
+    for stack in ["main", "main; down; down", "main; down; down; down; libc.so.6!a"] {
+        check(&chain, stack, ON_THE_WAY);
+    }
+    check(&chain, "main; down; down; down; libc.so.6!a; libc.so.6!b", WHOLE);
+    check(&chain, "main; down; down; libc.so.6!a", None);
+    check(&chain, "down; down", None);
+    assert_eq!(Chains::parse(chain, "libc").find(&[]), None, "no stack is nowhere");
 }
 
 #[test]
 fn frames_of_a_library_need_no_names_but_their_file() {
     let chain = ["main; @libc*1-3; compare"];
-    check(&chain, "main; libc.so.6!; libc.so.6!msort; compare", Some(0));
+    check(&chain, "main; libc.so.6!; libc.so.6!msort; compare", WHOLE);
     check(&chain, "main; libc.so.6!a; libc.so.6!b; libc.so.6!c; libc.so.6!d; compare", None);
     check(&chain, "main; compare", None);
     check(&chain, "main; other.so!; compare", None);
@@ -147,19 +181,20 @@ fn frames_of_a_library_need_no_names_but_their_file() {
 #[test]
 fn a_function_with_a_part_of_its_own_is_no_part_of_a_library() {
     let chain = ["@program*1-4; main; @program*1-4; compare"];
-    check(&chain, "_start; main; sort; compare", Some(0));
+    check(&chain, "_start; main; sort; compare", WHOLE);
     check(&chain, "_start; main; sort; main; compare", None);
 }
 
 #[test]
 fn ranges_give_back_what_the_next_part_needs() {
-    check(&["@libc*0-4; @libc*1; leaf"], "libc.so.6!a; libc.so.6!b; leaf", Some(0));
-    check(&["x*1-9; x; y"], "x; x; x; y", Some(0));
+    check(&["@libc*0-4; @libc*1; leaf"], "libc.so.6!a; libc.so.6!b; leaf", WHOLE);
+    check(&["x*1-9; x; y"], "x; x; x; y", WHOLE);
     check(&["x*1-9; x; y"], "x; y", None);
 }
 
 #[test]
-fn the_first_chain_that_fits_is_told() {
-    check(&["main; a", "main; b"], "main; b", Some(1));
-    check(&["%std*1-9; run"], "std::rt::start; <F as core::ops::FnOnce>::call_once; run", Some(0));
+fn a_whole_chain_is_preferred_to_a_part_of_another() {
+    check(&["main; a; b", "main; a", "main; a"], "main; a", Some((1, Extent::Whole)));
+    check(&["main; a; b", "main; a; c"], "main; a", ON_THE_WAY);
+    check(&["%std*1-9; run"], "std::rt::start; <F as core::ops::FnOnce>::call_once; run", WHOLE);
 }

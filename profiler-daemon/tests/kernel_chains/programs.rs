@@ -73,6 +73,15 @@ fn deep() -> Known {
     both_ends(&[format!("{MAIN}; down*110; leaf_of_110"), format!("{MAIN}; further*200; leaf_of_200")])
 }
 
+/// Those of each path in a row: on-CPU, off-CPU.
+fn twins() -> Known {
+    let path = |path: usize| {
+        let turns = [2, 1, 0].map(|bit| if path >> bit & 1 == 1 { "turn; right" } else { "turn; left" }).join("; ");
+        format!("{MAIN}; {turns}; turn; descend*10; leaf")
+    };
+    both_ends(&(0..8).map(path).collect::<Vec<_>>())
+}
+
 fn nested() -> Known {
     let layers = "<nested::Thin as nested::Layer>::enter; <nested::Thick as nested::Layer>::enter; ".repeat(10);
     let core = "<nested::Core as nested::Layer>::enter";
@@ -83,8 +92,9 @@ fn nested() -> Known {
 fn shapes() -> Known {
     let visits = "Round::visit(unsigned int) const; Flat::visit(unsigned int) const; ".repeat(10);
     let mut known = both_ends(&[format!("{MAIN}; {visits}called; %std*0-2; sorted; %std*0-3; compare; leaf")]);
-    // The unwinder at work, above the frames that it has not left yet.
-    let unwinder = "@libgcc_s*0-9; @ld-linux-x86-64*0-2; @libc*0-4";
+    // The unwinder at work, above the frames that it has not left yet; it asks the language's library, and
+    // is asked back.
+    let unwinder = "@libgcc_s*0-9; @libstdc++*0-6; @libgcc_s*0-3; @ld-linux-x86-64*0-2; @libc*0-4";
     let catcher = format!("{MAIN}; {visits}catcher");
     known.met.push(format!("{catcher}; passing*8; thrower; @libstdc++*1-3; {unwinder}"));
     known.seldom = vec![
@@ -92,6 +102,7 @@ fn shapes() -> Known {
         format!("{catcher}; passing*1-8; {unwinder}"),
         format!("{catcher}; passing*1-8; destroyed"),
         format!("{catcher}; @libstdc++*0-3; {unwinder}"),
+        format!("{MAIN}; {visits}called; %std*0-2; sorted; %std*0-3; @libc*1"),
         // Jumps through the procedure linkage table.
         format!("{catcher}; passing*0-8; @shapes*1"),
         format!("{catcher}; passing*8; thrower; @shapes*1"),
@@ -118,11 +129,15 @@ fn handlers() -> Known {
 }
 
 fn late() -> Known {
-    both_ends(&[
+    let mut known = both_ends(&[
         format!("{MAIN}; before*10; leaf"),
         format!("{MAIN}; through; enter; first*10; leaf"),
         format!("{MAIN}; through; enter; second*10; leaf"),
-    ])
+    ]);
+    // Asking for the time, and loading.
+    let loading = "@libc*1-6; @ld-linux-x86-64*0-12; @libc*0-3; @ld-linux-x86-64*0-9";
+    known.seldom = vec![format!("{MAIN}; @libc*0-1; @[vdso]*0-2"), format!("{MAIN}; {loading}")];
+    known
 }
 
 fn frames() -> Known {
@@ -147,6 +162,11 @@ macro_rules! cc {
     };
 }
 
+/// The program of this name.
+pub(crate) fn named(name: &str) -> &'static Program {
+    ALL.iter().find(|program| program.name == name).unwrap()
+}
+
 pub(crate) static ALL: &[Program] = &[
     Program {
         name: "crossing",
@@ -158,6 +178,7 @@ pub(crate) static ALL: &[Program] = &[
         ..BASE
     },
     Program { name: "deep", build: &[cc!("-o deep @deep.c")], chains: deep, ..BASE },
+    Program { name: "twins", build: &[cc!("-o twins @twins.c")], chains: twins, ..BASE },
     Program {
         name: "nested",
         build: &["rustc --edition 2024 -O -C force-frame-pointers=no -o nested @nested.rs"],

@@ -1,4 +1,4 @@
-//! What profilerd costs the programs that it watches, measured.
+//! What profilerd costs the programs that it watches, and how much of them it sees, measured.
 
 mod budget;
 mod driver;
@@ -15,6 +15,7 @@ mod summary;
 mod table;
 mod tracer;
 mod tracers;
+mod unwind;
 
 use anyhow::Result;
 
@@ -25,6 +26,11 @@ pub(crate) enum Bench {
     /// Each traced run stands between two untraced ones. Needs root; loads and tracers that are not
     /// installed are installed by apt.
     Overhead(overhead::Args),
+    /// How whole the stacks of real programs are, as a Markdown table
+    ///
+    /// Compilers, node, python3, postgres and chromium, each profiled at work. Needs root; programs that
+    /// are not installed are left out.
+    Unwind(unwind::Args),
 }
 
 /// Runs one of them.
@@ -34,5 +40,6 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(args) => overhead::run(args),
+        Bench::Unwind(args) => unwind::run(args),
     }
 }

@@ -12,7 +12,7 @@ trait Layer {
 }
 
 struct Thin(Box<dyn Layer>);
-struct Thick(Box<dyn Layer>, [u64; 32]);
+struct Thick(Box<dyn Layer>, [u64; 8]);
 struct Core;
 
 impl Layer for Thin {
@@ -61,7 +61,7 @@ fn leaf() -> Ordering {
 fn worker() {
     let mut layers: Box<dyn Layer> = Box::new(Core);
     for _ in 0..10 {
-        layers = Box::new(Thin(Box::new(Thick(layers, [1; 32]))));
+        layers = Box::new(Thin(Box::new(Thick(layers, [1; 8]))));
     }
     loop {
         black_box(layers.enter());

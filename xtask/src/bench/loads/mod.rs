@@ -2,7 +2,7 @@
 
 mod nginx;
 mod pingpong;
-mod postgres;
+pub(super) mod postgres;
 mod python;
 mod redis;
 
@@ -20,7 +20,7 @@ pub(super) static ALL: &[&Load] =
     &[&pingpong::FUTEX, &pingpong::PIPE, &redis::REDIS, &nginx::NGINX, &postgres::POSTGRES, &python::PYTHON];
 
 /// A workload's source.
-fn source(name: &str) -> PathBuf {
+pub(super) fn source(name: &str) -> PathBuf {
     workspace::root().join("xtask/workloads").join(name)
 }
 

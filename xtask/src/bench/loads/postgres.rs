@@ -19,7 +19,7 @@ const SETUP: &str = "\
     alter table item add primary key (id);\n\
     analyze item;\n";
 /// PostgreSQL refuses to run as root.
-const USER: &str = "postgres";
+pub(in crate::bench) const USER: &str = "postgres";
 
 pub(super) static POSTGRES: Load = Load {
     name: "postgres",
@@ -30,21 +30,7 @@ pub(super) static POSTGRES: Load = Load {
 };
 
 fn start(folder: &Path) -> Result<Running> {
-    let user = User::from_name(USER)?.with_context(|| format!("there is no user `{USER}`"))?;
-    let own = folder.join("postgres");
-    fs::create_dir_all(&own)?;
-    fs::set_permissions(&own, fs::Permissions::from_mode(0o700))?;
-    chown(&own, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
-    let (programs, data) = (programs()?, own.join("data"));
-    run::output(
-        as_postgres(&mut Command::new("setpriv")).arg(programs.join("initdb")).args(["-A", "trust", "-D"]).arg(&data),
-    )?;
-
-    let mut command = pinned("setpriv");
-    as_postgres(&mut command).arg(programs.join("postgres")).arg("-D").arg(&data).arg("-k").arg(&own);
-    let mut server = Process::service("postgres", command.args(["-c", "listen_addresses=", "-c", "autovacuum=off"]))?;
-    server.wait_until("answered", || ready(&own).then_some(()))?;
-
+    let (server, own) = serve(folder, pinned("setpriv"))?;
     let mut command = pinned("psql");
     command.args(["-X", "-q", "-A", "-t", "-U", USER, "-h"]).arg(&own).arg(USER);
     let (setup, batch) = (folder.join("setup.sql"), folder.join("batch.sql"));
@@ -60,6 +46,24 @@ fn start(folder: &Path) -> Result<Running> {
     let workers = vec![backend, session.pid()];
     let operations = Operations::Fixed(QUERIES);
     Ok(Running { driver: Driver::Session(session), services: vec![server], workers, operations })
+}
+
+/// A new, empty database server, and the folder of its socket; `setpriv` is the command to run it by.
+pub(in crate::bench) fn serve(folder: &Path, mut setpriv: Command) -> Result<(Process, PathBuf)> {
+    let user = User::from_name(USER)?.with_context(|| format!("there is no user `{USER}`"))?;
+    let own = folder.join("postgres");
+    fs::create_dir_all(&own)?;
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o700))?;
+    chown(&own, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    let (programs, data) = (programs()?, own.join("data"));
+    run::output(
+        as_postgres(&mut Command::new("setpriv")).arg(programs.join("initdb")).args(["-A", "trust", "-D"]).arg(&data),
+    )?;
+
+    as_postgres(&mut setpriv).arg(programs.join("postgres")).arg("-D").arg(&data).arg("-k").arg(&own);
+    let mut server = Process::service("postgres", setpriv.args(["-c", "listen_addresses=", "-c", "autovacuum=off"]))?;
+    server.wait_until("answered", || ready(&own).then_some(()))?;
+    Ok((server, own))
 }
 
 fn as_postgres(setpriv: &mut Command) -> &mut Command {
