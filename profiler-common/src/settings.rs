@@ -94,6 +94,10 @@ pub struct Settings {
     pub kernel_stacks: u32,
     /// 1 walks fully beside every memo hit and counts differences: a test mode.
     pub verify_memo: u32,
+    /// 1 also walks by frame pointers alone at each CPU sample, and counts how that ends: a test mode.
+    pub compare_walks: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// Nanoseconds of one scheduler tick: how far a running thread's run time may lag.
     pub tick_ns: u32,
     /// Structure offsets of this kernel.

@@ -28,6 +28,8 @@ static SETTINGS: Settings = Settings {
     user_stacks: 0,
     kernel_stacks: 0,
     verify_memo: 0,
+    compare_walks: 0,
+    reserved: 0,
     tick_ns: 0,
     // SAFETY: plain integers.
     offsets: unsafe { core::mem::zeroed() },

@@ -144,6 +144,15 @@ pub(crate) fn all_registers(regs: *const pt_regs, all: &mut [u64; 16]) {
     copy!(8 r8, 9 r9, 10 r10, 11 r11, 12 r12, 13 r13, 14 r14, 15 r15);
 }
 
+/// Whether execution was interrupted right at the saved `rip`, so that it is no return address. The
+/// instruction `syscall` leaves the address behind itself in rcx; a signal's handler, or a call that
+/// is begun again, has another `rip`.
+#[inline(always)]
+pub(crate) fn is_exact(regs: *const pt_regs, syscall: i32) -> bool {
+    // SAFETY: as in `registers`.
+    syscall < 0 || unsafe { (&raw const (*regs).rip).read_volatile() != (&raw const (*regs).rcx).read_volatile() }
+}
+
 /// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`].
 #[inline(always)]
 pub(crate) fn syscall(task: Task, regs: *const pt_regs) -> i32 {

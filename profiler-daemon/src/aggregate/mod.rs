@@ -94,6 +94,7 @@ pub fn window(capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Cont
         samples,
         on_cpu_quality: quality.on_cpu,
         off_cpu_quality: quality.off_cpu,
+        frame_pointer_quality: None,
         threads: threads.into_list(),
         stacks,
         losses,

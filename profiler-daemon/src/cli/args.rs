@@ -163,6 +163,9 @@ pub struct RecordArgs {
     /// Walk every stack that the memo recognises as well, and count differences
     #[arg(long, hide = true)]
     pub verify_memo: bool,
+    /// Walk by frame pointers alone beside each on-CPU sample, and report how that ends
+    #[arg(long, hide = true)]
+    pub compare_walks: bool,
     /// Keep thread state in a hash, as on kernels before 5.11
     #[arg(long, hide = true)]
     pub hashed_threads: bool,

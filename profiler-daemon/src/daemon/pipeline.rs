@@ -20,7 +20,7 @@ use crate::capture::kernel::{Filter, Kernel, KernelError};
 use crate::capture::object::{NoKernelPrograms, hashed_object, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
-use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, Window};
+use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, StackQuality, Window};
 use crate::process::{self, Processes};
 use crate::symbolize::{NOT_CODE, Symbolizer};
 use crate::unwind::{Cache, Unwinder};
@@ -56,6 +56,8 @@ pub struct Plan {
     pub min_wait_ns: u64,
     /// Walk fully beside every recognised stack and count differences: a test mode.
     pub verify_memo: bool,
+    /// Walk by frame pointers alone beside each CPU sample and count how that ends: for comparison.
+    pub compare_walks: bool,
     /// Most bytes of kernel memory for unwind tables.
     pub tables_bytes: u64,
     /// Keep thread state in a hash although this kernel may have task storage: a test mode.
@@ -125,6 +127,7 @@ impl Pipeline {
         let mut settings = settings::of_kernel(&Btf::of_kernel()?)?;
         settings.min_wait_ns = plan.min_wait_ns;
         settings.verify_memo = plan.verify_memo.into();
+        settings.compare_walks = plan.compare_walks.into();
         plan.filter.cgroups = cgroup_ids(&plan.cgroups)?;
         let kernel = if plan.hashed_threads {
             Kernel::load(hashed, settings, &plan.filter)?
@@ -322,7 +325,12 @@ impl Pipeline {
             start: self.start.to_unix(),
             waker_names,
         };
+        let compared = self.plan.compare_walks.then(|| {
+            let samples = |outcome: usize| count(fault::counter::FRAME_POINTER + outcome as u32);
+            std::array::from_fn(|outcome| (samples(outcome), 0))
+        });
         let mut window = aggregate::window(capture, &frames, context);
+        window.frame_pointer_quality = compared.map(|outcomes| StackQuality { outcomes, ..StackQuality::default() });
         window.overhead.finish_ns =
             cost::own_cpu_ns().saturating_sub(self.cpu_before_ns).saturating_sub(window.overhead.daemon_ns);
         window.overhead.peak_rss_bytes = cost::peak_rss_bytes();

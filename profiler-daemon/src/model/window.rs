@@ -39,6 +39,9 @@ pub struct Window {
     pub on_cpu_quality: StackQuality,
     /// How whole the stacks of off-CPU time are.
     pub off_cpu_quality: StackQuality,
+    /// CPU samples by how a walk by frame pointers alone would have ended, without times; if that was
+    /// asked for.
+    pub frame_pointer_quality: Option<StackQuality>,
     /// What was lost, by cause.
     pub losses: Losses,
     /// What the capture itself cost.

@@ -42,7 +42,11 @@ fn report(window: &Window) -> Report<'_> {
         gaps: window.gaps.iter().map(|gap| self::gap(window, gap)).collect(),
         on_cpu: window.on_cpu.iter().map(function_time).collect(),
         waits: window.waits.iter().map(|wait| self::wait(window, wait)).collect(),
-        stack_quality: Quality { on_cpu: outcomes(&window.on_cpu_quality), off_cpu: outcomes(&window.off_cpu_quality) },
+        stack_quality: Quality {
+            on_cpu: outcomes(&window.on_cpu_quality),
+            off_cpu: outcomes(&window.off_cpu_quality),
+            frame_pointer: window.frame_pointer_quality.as_ref().map(outcomes),
+        },
         losses: &window.losses.by_cause,
         overhead: Overhead {
             kernel_programs_ns: window.overhead.kernel_ns,

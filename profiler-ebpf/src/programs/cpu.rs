@@ -8,13 +8,16 @@ use aya_ebpf::programs::PerfEventContext;
 use profiler_common::fault;
 use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
-use crate::maps::scratch;
+use crate::maps::{scratch, setting};
 use crate::stack::{self, Owner};
 use crate::task;
 use crate::{emit, threads};
 
 /// Addresses of the kernel have the highest bit set.
 const KERNEL_ADDRESS: u64 = 1 << 63;
+
+/// What [`task::syscall`] says outside of one.
+const NO_SYSCALL: i32 = -1;
 
 /// Takes both stacks of the current thread, if it is accounted.
 #[perf_event]
@@ -31,11 +34,18 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     let (regs, ip) = unsafe { (&raw const (*interrupted).regs, (&raw const (*interrupted).regs.rip).read_volatile()) };
     let in_kernel = ip & KERNEL_ADDRESS != 0;
     let owner = Owner { pid, generation };
+    if setting!(compare_walks) != 0 {
+        if in_kernel {
+            stack::compare(scratch, task::user_regs(current), owner);
+        } else {
+            stack::compare(scratch, regs, owner);
+        }
+    }
     let user_stack = if in_kernel {
         let regs = task::user_regs(current);
-        stack::user(scratch, regs, task::syscall(current, regs) < 0, owner)
+        stack::user(scratch, regs, task::syscall(current, regs), owner)
     } else {
-        stack::user(scratch, regs, true, owner)
+        stack::user(scratch, regs, NO_SYSCALL, owner)
     };
     let sample = CpuSample {
         // SAFETY: no arguments.

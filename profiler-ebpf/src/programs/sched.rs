@@ -74,7 +74,7 @@ fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thr
     }
     if setting!(user_stacks) != 0 && !ended {
         let owner = Owner { pid: task::pid(prev), generation: thread.generation };
-        thread.user_stack = stack::user_of_wait(scratch, thread, regs, thread.syscall < 0, owner);
+        thread.user_stack = stack::user_of_wait(scratch, thread, regs, thread.syscall, owner);
     }
 
     begin(&mut thread.switch_seq);

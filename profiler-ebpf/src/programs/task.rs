@@ -48,6 +48,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
         emit::count(fault::THREAD_STATE);
     }
     if is_process {
+        stack::inherit(task::pid(parent), task::pid(child), generation);
         let record = process_record(tag::FORK, child, generation, task::pid(parent));
         // SAFETY: a whole record.
         unsafe { emit::record(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
@@ -205,18 +206,21 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
     // only while it is open.
     let (thread, scratch) = unsafe { (&mut *thread, &mut *scratch) };
     let began_ns = thread.ledger.off_ns;
-    if thread.ledger.state != state::BLOCKED || thread.user_stack != 0 {
+    let state = thread.ledger.state;
+    if (state != state::BLOCKED && state != state::RUNNABLE) || thread.user_stack != 0 {
         return 0;
     }
     let owner = Owner { pid: task::pid(task), generation: thread.generation };
     let regs = task::user_regs(task);
-    let exact = thread.syscall < 0;
     // SAFETY: `meta` is typed and starts with the file.
     let seq = unsafe { (&raw const (*meta).seq).read_volatile() };
-    let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, exact, owner, seq);
-    if thread.ledger.off_ns == began_ns && thread.ledger.state == state::BLOCKED {
+    let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, thread.syscall, owner, seq);
+    // A thread that ran meanwhile was read in the midst of things.
+    if thread.ledger.off_ns == began_ns && thread.ledger.state == state {
         thread.user_stack = user_stack;
-        thread.kernel_stack = kernel_stack;
+        if state == state::BLOCKED {
+            thread.kernel_stack = kernel_stack;
+        }
     }
     0
 }

@@ -10,15 +10,15 @@ mod memo;
 mod send;
 mod walk;
 
-use aya_ebpf::bindings::{pt_regs, seq_file};
+use aya_ebpf::bindings::{BPF_ANY, pt_regs, seq_file};
 use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_task_stack};
 use core::ffi::c_void;
 use profiler_common::fault::{self, counter};
 use profiler_common::limits::KERNEL_FRAMES;
-use profiler_common::wire::stack_kind;
+use profiler_common::wire::{outcome, stack_kind};
 
 use crate::emit;
-use crate::maps::{Scratch, Thread, setting};
+use crate::maps::{PROCESSES, Scratch, Thread, setting};
 use crate::task::{self, Task};
 use kernel::{finish_kernel, walk_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
@@ -64,16 +64,16 @@ pub(crate) struct KernelKey {
 }
 
 /// Id of the user stack that starts at `regs`, the registers of the current task; 0 if there is none.
-/// `exact` if it was interrupted there, not in a system call.
+/// `syscall` is the one that they were saved in, negative if none.
 #[inline(always)]
-pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, exact: bool, owner: Owner) -> u64 {
+pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) -> u64 {
     scratch.regs = task::registers(regs);
     scratch.owner = owner;
     if scratch.regs.ip == 0 {
         emit::count(fault::USER_STACK);
         return 0;
     }
-    walk_own(scratch, regs, exact);
+    walk_own(scratch, regs, syscall);
     send_user(scratch)
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn user_of_wait(
     scratch: &mut Scratch,
     thread: &mut Thread,
     regs: *const pt_regs,
-    exact: bool,
+    syscall: i32,
     owner: Owner,
 ) -> u64 {
     scratch.regs = task::registers(regs);
@@ -92,23 +92,46 @@ pub(crate) fn user_of_wait(
     if known != 0 {
         emit::count(counter::USER_HIT);
         if setting!(verify_memo) != 0 {
-            walk_own(scratch, regs, exact);
+            walk_own(scratch, regs, syscall);
             verify(known, id_of_user(scratch));
         }
         return known;
     }
     emit::count(counter::USER_WALK);
-    let stack = user(scratch, regs, exact, owner);
+    let stack = user(scratch, regs, syscall, owner);
     if stack != 0 {
         remember_user(scratch, thread, stack);
     }
     stack
 }
 
+/// A process was born: until the daemon says otherwise it has its parent's mappings.
 #[inline(always)]
-fn walk_own(scratch: &mut Scratch, regs: *const pt_regs, exact: bool) {
+pub(crate) fn inherit(parent: u32, child: u32, generation: u32) {
+    if let Some(mappings) = PROCESSES.get_ptr(parent) {
+        // SAFETY: as in `walk::start`.
+        let mut mappings = unsafe { mappings.read_volatile() };
+        mappings.generation = generation;
+        // If this fails its stacks say so, and the daemon tries again.
+        let _ = PROCESSES.insert(child, mappings, BPF_ANY.into());
+    }
+}
+
+/// Counts how a walk by frame pointers alone ends, for comparison.
+#[inline(always)]
+pub(crate) fn compare(scratch: &mut Scratch, regs: *const pt_regs, owner: Owner) {
+    scratch.regs = task::registers(regs);
+    scratch.owner = owner;
+    walk::start(scratch, true);
+    walk::without_tables(scratch);
+    walk_user(scratch);
+    emit::count(counter::FRAME_POINTER + (scratch.user.record.outcome & (outcome::COUNT as u32 - 1)));
+}
+
+#[inline(always)]
+fn walk_own(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32) {
     task::all_registers(regs, &mut scratch.walk.leaf);
-    walk::start(scratch, exact);
+    walk::start(scratch, task::is_exact(regs, syscall));
     walk_user(scratch);
 }
 
@@ -161,7 +184,7 @@ pub(crate) fn of_sleeper(
     scratch: &mut Scratch,
     task: Task,
     regs: *const pt_regs,
-    exact: bool,
+    syscall: i32,
     owner: Owner,
     seq: *mut seq_file,
 ) -> (u64, u64) {
@@ -170,7 +193,7 @@ pub(crate) fn of_sleeper(
     let mut user_stack = 0;
     if scratch.regs.ip != 0 {
         task::all_registers(regs, &mut scratch.walk.leaf);
-        walk::start(scratch, exact);
+        walk::start(scratch, task::is_exact(regs, syscall));
         let mut turn = 0;
         while turn < SLEEPER_TURNS {
             turn += 1;

@@ -43,6 +43,10 @@ pub(crate) struct Walk {
     count: u32,
     /// 1 if the mappings of this process are known.
     known: u32,
+    /// 0 for a walk by frame pointers alone.
+    by_tables: u32,
+    /// Always zero.
+    reserved: u32,
     /// The word that the last step missed.
     pub(crate) missing: u64,
     /// Where the window lies, and how much of it was read.
@@ -82,6 +86,7 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
     walk.mapping.end = 0;
     walk.window_bytes = 0;
     walk.known = 0;
+    walk.by_tables = 1;
     scratch.words = 0;
     scratch.user.record.outcome = outcome::TRUNCATED;
     if let Some(mappings) = PROCESSES.get_ptr(scratch.owner.pid) {
@@ -97,6 +102,12 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
         });
         walk.known = (is_placed && mappings.generation == scratch.owner.generation).into();
     }
+}
+
+/// Has the walk that was begun go by frame pointers alone.
+#[inline(always)]
+pub(super) fn without_tables(scratch: &mut Scratch) {
+    scratch.walk.by_tables = 0;
 }
 
 /// Walks the current task's stack to its end. `start` comes first.
@@ -205,7 +216,7 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
         }
         Some(word)
     };
-    let rule = find_rule(&walk.mapping, pc);
+    let rule = if walk.by_tables != 0 { find_rule(&walk.mapping, pc) } else { None };
     let step = match rule {
         Some(rule) if rule.cfa != cfa::GAP => {
             let number = rule.register as usize & 15;

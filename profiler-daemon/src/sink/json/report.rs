@@ -269,6 +269,10 @@ pub(super) struct Quality {
     pub(super) on_cpu: BTreeMap<&'static str, Outcome>,
     /// Of waits: how the walk of the stack ended → waits and their time.
     pub(super) off_cpu: BTreeMap<&'static str, Outcome>,
+    /// Of on-CPU samples: how a walk by frame pointers alone would have ended → samples, without times; there
+    /// only if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) frame_pointer: Option<BTreeMap<&'static str, Outcome>>,
 }
 
 /// Samples, or waits, whose stacks ended alike.

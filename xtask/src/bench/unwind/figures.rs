@@ -59,9 +59,10 @@ fn frame_pointer_share(report: &Value) -> Option<f64> {
     complete(&report["stack_quality"]["frame_pointer"], "samples")
 }
 
-/// The complete ones of outcome → {samples, ns}.
+/// Those of outcome → {samples, ns} that reached the root.
 fn complete(outcomes: &Value, unit: &str) -> Option<f64> {
-    share(outcomes["complete"][unit].as_u64().unwrap_or(0), total(outcomes, unit))
+    let of = |outcome: &str| outcomes[outcome][unit].as_u64().unwrap_or(0);
+    share(of("complete") + of("complete-approximate"), total(outcomes, unit))
 }
 
 fn total(outcomes: &Value, unit: &str) -> u64 {

@@ -98,7 +98,7 @@ fn measure(program: &Program, profilerd: &Path, seconds: u32) -> Result<Figures>
     let (report, folded) = (folder.path().join("report.json"), folder.path().join("cpu.folded"));
     let mut command = bound_to_us(profilerd);
     let pid = running.profiled().to_string();
-    command.args(["--quiet", "--tree", "--rate", RATE_HZ, "--clock", "cpu", "--pid", &pid]);
+    command.args(["--quiet", "--tree", "--compare-walks", "--rate", RATE_HZ, "--clock", "cpu", "--pid", &pid]);
     command.args(["--duration", &seconds.to_string()]);
     command.arg("-o").arg(&report).arg("-o").arg(&folded);
     run::output(&mut command)?;
