@@ -1,9 +1,9 @@
 use std::borrow::Cow;
 use std::fs::File;
 
-use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection};
+use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, LittleEndian, UnwindSection};
 
-use super::eh_frame::{Bytes, Description, Frames, add_missing, untangle};
+use super::eh_frame::{Bytes, Context, Description, Frames, add_missing, untangle};
 use super::elf::{Elf, Source};
 use super::rows::Rows;
 use super::{BuildError, Counts, FileTable, Segment};
@@ -54,7 +54,7 @@ pub(super) fn table_of(elf: &Elf<'_>) -> Result<FileTable, BuildError> {
         let others = list(&mut second, &code, 1, &mut counts)?;
         add_missing(&mut descriptions, others, &mut counts);
     }
-    let mut context = UnwindContext::new();
+    let mut context = Context::new_in();
     let mut rows = Rows::new();
     for description in &descriptions {
         match description.section {
