@@ -29,9 +29,11 @@ impl UnwindContextStorage<usize> for Storage {
 
 /// Most frame descriptions of one file; the largest known programs have some 500,000.
 const MOST_DESCRIPTIONS: usize = 4 << 20;
-/// Call frame instructions are carried out at most this many times the size of their section. Each
-/// description carries out those of the entry that it shares with others, some 10 bytes.
-const MOST_WORK: u64 = 64;
+/// Most bytes of call frame instructions that are carried out for one section, and for each of its bytes.
+/// A description carries out those of the entry that it shares with others, too; in real files
+/// that makes two for each byte.
+const MOST_WORK: u64 = 512 << 20;
+const WORK_A_BYTE: u64 = 8;
 
 /// The code that one frame description is about, and where the description is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub(super) struct Frames<'a, S> {
 impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
     /// `bytes` is the length of the section.
     pub(super) fn new(section: S, bytes: u64, bases: BaseAddresses, machine: &'static Machine) -> Frames<'a, S> {
-        let work = bytes.saturating_mul(MOST_WORK);
+        let work = bytes.saturating_mul(WORK_A_BYTE).min(MOST_WORK);
         Frames { section, bytes, bases, machine, shared: Shared::default(), work }
     }
 
@@ -124,8 +126,8 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
         let cie = description.cie();
         let work = (description.entry_len() as u64).saturating_add(cie.entry_len() as u64);
         self.work = self.work.checked_sub(work).ok_or(BuildError::TooLarge {
-            what: "bytes of call frame instructions for each byte of their section",
-            most: MOST_WORK,
+            what: "bytes of call frame instructions to carry out",
+            most: self.bytes.saturating_mul(WORK_A_BYTE).min(MOST_WORK),
         })?;
         let translator = Translator {
             section: &self.section,
