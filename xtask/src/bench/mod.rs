@@ -13,6 +13,7 @@ mod process;
 mod programs;
 mod summary;
 mod table;
+mod tables;
 mod tracer;
 mod tracers;
 
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     /// Each traced run stands between two untraced ones. Needs root; loads and tracers that are not
     /// installed are installed by apt.
     Overhead(overhead::Args),
+    /// Time and size of the unwind tables of large programs and libraries, as a Markdown table
+    Tables(tables::Args),
 }
 
 /// Runs one of them.
@@ -34,5 +37,6 @@ pub(crate) enum Bench {
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(args) => overhead::run(args),
+        Bench::Tables(args) => tables::run(args),
     }
 }

@@ -103,7 +103,7 @@ fn switches(number: f64) -> String {
 }
 
 /// A Markdown table; the first row is its head.
-fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {
         let _ = writeln!(text, "| {} |", row.join(" | "));
