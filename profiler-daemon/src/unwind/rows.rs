@@ -22,7 +22,7 @@ pub(super) struct Rows {
 const RECENT: usize = 256;
 
 /// Index of the rule that says that there is none.
-const GAP: u16 = 0;
+pub(super) const GAP: u16 = 0;
 
 impl Rows {
     pub(super) fn new() -> Rows {
