@@ -47,6 +47,16 @@ pub(super) struct Description {
     pub(super) section: usize,
 }
 
+impl Description {
+    /// Code that no section describes, but whose form is known.
+    pub(super) fn of_stubs(start: u64, end: u64) -> Description {
+        Description { start, end, offset: 0, section: STUBS }
+    }
+}
+
+/// Stands for the section that stubs do not have.
+pub(super) const STUBS: usize = 2;
+
 /// A section of frame descriptions: `.eh_frame` or `.debug_frame`.
 pub(super) struct Frames<'a, S> {
     section: S,

@@ -14,6 +14,7 @@ mod part;
 mod rows;
 mod rule;
 mod stored;
+mod stubs;
 mod table;
 
 pub use build::{build, build_from_bytes};
