@@ -12,7 +12,7 @@ const OBJECT_VARIABLE: &str = "PROFILERD_BPF_OBJECT";
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed={OBJECT_VARIABLE}");
-    println!("cargo::rustc-check-cfg=cfg(kernel_programs)");
+    println!("cargo::rustc-check-cfg=cfg(kernel_programs, fuzzing)");
     let Some(object) = env::var_os(OBJECT_VARIABLE).filter(|object| !object.is_empty()) else {
         return Ok(());
     };

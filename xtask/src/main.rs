@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod install;
 mod kernel;
 mod run;
@@ -31,6 +32,8 @@ enum Command {
     /// Measure what profilerd costs
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Run the fuzz targets of the readers of untrusted input; installs cargo-fuzz if it is missing
+    Fuzz(fuzz::Args),
     /// Check that the kernel programs hold no panic path and no open call
     CheckObject,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Install(args) => install::run(&args),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::CheckObject => kernel::check::all(),
     };
     match done {

@@ -262,6 +262,12 @@ impl Processes {
     }
 }
 
+/// How many executable mappings a maps file tells of: the reader's way in for fuzzing.
+#[cfg(fuzzing)]
+pub fn executable_mappings(maps: &[u8]) -> usize {
+    maps::executable(maps).filter(|entry| entry.start < entry.end).count()
+}
+
 impl Default for Processes {
     fn default() -> Processes {
         Processes::new()

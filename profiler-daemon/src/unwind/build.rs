@@ -1,11 +1,12 @@
 use std::borrow::Cow;
 use std::fs::File;
 
-use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, LittleEndian, UnwindContext, UnwindSection};
+use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, LittleEndian, UnwindSection};
 
-use super::eh_frame::{Bytes, Description, Frames, add_missing, untangle};
+use super::eh_frame::{Bytes, Context, Description, Frames, STUBS, add_missing, untangle};
 use super::elf::{Elf, Source};
 use super::rows::Rows;
+use super::stubs;
 use super::{BuildError, Counts, FileTable, Segment};
 
 /// Builds the table of an ELF file. It takes time and memory in proportion to its unwind information,
@@ -54,10 +55,18 @@ pub(super) fn table_of(elf: &Elf<'_>) -> Result<FileTable, BuildError> {
         let others = list(&mut second, &code, 1, &mut counts)?;
         add_missing(&mut descriptions, others, &mut counts);
     }
-    let mut context = UnwindContext::new();
+    let stubs = stubs::list(elf, &code);
+    // Linkers that describe their stubs do it in full: the others overlap nothing.
+    add_missing(&mut descriptions, stubs.iter().map(|stubs| stubs.code).collect(), &mut Counts::default());
+    let mut context = Context::new_in();
     let mut rows = Rows::new();
     for description in &descriptions {
         match description.section {
+            STUBS => {
+                if let Some(stubs) = stubs.iter().find(|stubs| stubs.code == *description) {
+                    stubs.rows(&mut rows)?;
+                }
+            }
             0 => first.rows(&mut context, description, &mut counts, &mut rows)?,
             _ => second.rows(&mut context, description, &mut counts, &mut rows)?,
         }

@@ -1,6 +1,9 @@
 use std::collections::HashMap;
 
-use gimli::{BaseAddresses, CieOrFde, EndianSlice, LittleEndian, UnwindContext, UnwindOffset, UnwindSection};
+use gimli::{
+    BaseAddresses, CieOrFde, EndianSlice, LittleEndian, Register, RegisterRule, UnwindContextStorage, UnwindOffset,
+    UnwindSection, UnwindTableRow,
+};
 
 use super::machine::Machine;
 use super::rows::Rows;
@@ -11,11 +14,26 @@ use super::{BuildError, Counts, Segment};
 pub(super) type Bytes<'a> = EndianSlice<'a, LittleEndian>;
 type Cie<'a> = gimli::CommonInformationEntry<Bytes<'a>>;
 
+/// Working memory for carrying out call frame instructions.
+pub(super) type Context = gimli::UnwindContext<usize, Storage>;
+
+/// How large that is. gimli moves all of it for each description, so it is as small as real files
+/// allow: signal returns name all 17 columns of x86-64, aarch64 has 20 registers to save, and compilers
+/// remember one state at a time.
+pub(super) struct Storage;
+
+impl UnwindContextStorage<usize> for Storage {
+    type Rules = [(Register, RegisterRule<usize>); 32];
+    type Stack = Box<[UnwindTableRow<usize, Self>; 8]>;
+}
+
 /// Most frame descriptions of one file; the largest known programs have some 500,000.
 const MOST_DESCRIPTIONS: usize = 4 << 20;
-/// Call frame instructions are carried out at most this many times the size of their section. Each
-/// description carries out those of the entry that it shares with others, some 10 bytes.
-const MOST_WORK: u64 = 64;
+/// Most bytes of call frame instructions that are carried out for one section, and for each of its bytes.
+/// A description carries out those of the entry that it shares with others, too; in real files
+/// that makes two for each byte.
+const MOST_WORK: u64 = 512 << 20;
+const WORK_A_BYTE: u64 = 8;
 
 /// The code that one frame description is about, and where the description is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +47,23 @@ pub(super) struct Description {
     pub(super) section: usize,
 }
 
+impl Description {
+    /// Code that no section describes, but whose form is known.
+    pub(super) fn of_stubs(start: u64, end: u64) -> Description {
+        Description { start, end, offset: 0, section: STUBS }
+    }
+}
+
+/// Stands for the section that stubs do not have.
+pub(super) const STUBS: usize = 2;
+
 /// A section of frame descriptions: `.eh_frame` or `.debug_frame`.
 pub(super) struct Frames<'a, S> {
     section: S,
     bytes: u64,
     bases: BaseAddresses,
     machine: &'static Machine,
-    /// By offset: every description names the entry that it shares with others.
-    shared: HashMap<usize, gimli::Result<Cie<'a>>>,
+    shared: Shared<'a>,
     /// Bytes of call frame instructions that may still be carried out.
     work: u64,
 }
@@ -44,8 +71,8 @@ pub(super) struct Frames<'a, S> {
 impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
     /// `bytes` is the length of the section.
     pub(super) fn new(section: S, bytes: u64, bases: BaseAddresses, machine: &'static Machine) -> Frames<'a, S> {
-        let work = bytes.saturating_mul(MOST_WORK);
-        Frames { section, bytes, bases, machine, shared: HashMap::new(), work }
+        let work = bytes.saturating_mul(WORK_A_BYTE).min(MOST_WORK);
+        Frames { section, bytes, bases, machine, shared: Shared::default(), work }
     }
 
     /// Adds the descriptions of code in `code`, in the section's order, as number `section`.
@@ -74,8 +101,7 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
                 return Err(BuildError::TooLarge { what: "frame descriptions", most: MOST_DESCRIPTIONS as u64 });
             }
             let offset = partial.offset();
-            let Ok(description) = partial.parse(|section, bases, at| shared(&mut self.shared, section, bases, at))
-            else {
+            let Ok(description) = partial.parse(|section, bases, at| self.shared.get(section, bases, at)) else {
                 counts.broken += 1;
                 continue;
             };
@@ -96,7 +122,7 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
     /// Adds the rows of one description, which lie within its bounds.
     pub(super) fn rows(
         &mut self,
-        context: &mut UnwindContext<usize>,
+        context: &mut Context,
         of: &Description,
         counts: &mut Counts,
         rows: &mut Rows,
@@ -104,14 +130,14 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
         let known = &mut self.shared;
         let partial = self
             .section
-            .fde_from_offset(&self.bases, of.offset.into(), |section, bases, at| shared(known, section, bases, at));
+            .fde_from_offset(&self.bases, of.offset.into(), |section, bases, at| known.get(section, bases, at));
         // It could be read when it was listed.
         let Ok(description) = partial else { return Ok(()) };
         let cie = description.cie();
         let work = (description.entry_len() as u64).saturating_add(cie.entry_len() as u64);
         self.work = self.work.checked_sub(work).ok_or(BuildError::TooLarge {
-            what: "bytes of call frame instructions for each byte of their section",
-            most: MOST_WORK,
+            what: "bytes of call frame instructions to carry out",
+            most: self.bytes.saturating_mul(WORK_A_BYTE).min(MOST_WORK),
         })?;
         let translator = Translator {
             section: &self.section,
@@ -154,15 +180,31 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
     }
 }
 
-/// The entry at an offset that descriptions share, read once.
-fn shared<'a, S: UnwindSection<Bytes<'a>>>(
-    known: &mut HashMap<usize, gimli::Result<Cie<'a>>>,
-    section: &S,
-    bases: &BaseAddresses,
-    at: S::Offset,
-) -> gimli::Result<Cie<'a>> {
-    let offset = UnwindOffset::into(at);
-    known.entry(offset).or_insert_with(|| section.cie_from_offset(bases, at)).clone()
+/// The entries that descriptions share, by offset. Each is read once, even if a hostile file makes one of
+/// its whole section.
+#[derive(Default)]
+struct Shared<'a> {
+    all: HashMap<usize, gimli::Result<Cie<'a>>>,
+    last: Option<(usize, Cie<'a>)>,
+}
+
+impl<'a> Shared<'a> {
+    fn get<S: UnwindSection<Bytes<'a>>>(
+        &mut self,
+        section: &S,
+        bases: &BaseAddresses,
+        at: S::Offset,
+    ) -> gimli::Result<Cie<'a>> {
+        let offset = UnwindOffset::into(at);
+        if let Some((last, entry)) = &self.last
+            && *last == offset
+        {
+            return Ok(entry.clone());
+        }
+        let entry = self.all.entry(offset).or_insert_with(|| section.cie_from_offset(bases, at)).clone()?;
+        self.last = Some((offset, entry.clone()));
+        Ok(entry)
+    }
 }
 
 /// Sorts descriptions and removes overlaps, so that each address belongs to one of them. A

@@ -203,6 +203,12 @@ impl<'a> Elf<'a> {
         expand(&bytes).map(Cow::Owned)
     }
 
+    /// The first bytes of a section; none of one that is shorter.
+    pub(super) fn first_bytes<const N: usize>(&self, section: &Section) -> Option<[u8; N]> {
+        let bytes = self.source.read(section.offset, section.bytes.min(N as u64)).ok()?;
+        bytes.first_chunk().copied()
+    }
+
     /// Address and first bytes of what a program header announces as the index of `.eh_frame`.
     pub(super) fn frame_index(&self) -> Option<(u64, Cow<'a, [u8]>)> {
         let header = self.segments.iter().find(|header| header.kind == PT_GNU_EH_FRAME)?;

@@ -17,6 +17,7 @@ mod part;
 mod rows;
 mod rule;
 mod stored;
+mod stubs;
 mod table;
 mod unwinder;
 

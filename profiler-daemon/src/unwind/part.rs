@@ -2,8 +2,9 @@ use std::ops::Range;
 
 use profiler_common::unwind::{BUCKET_ROWS, MAX_SHIFT, PART_WORDS};
 
+use super::FileTable;
+use super::rows::GAP;
 use super::table::{PAGE_BYTES, Row};
-use super::{FileTable, Segment};
 
 /// A bucket covers at least `1 << LEAST_SHIFT` bytes of code.
 const LEAST_SHIFT: u32 = 6;
@@ -34,24 +35,24 @@ pub fn pack(table: &FileTable, ids: &[u16]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut covered = 0;
     for (index, segment) in table.segments.iter().enumerate() {
-        let rows = rows_of(table, segment);
-        if rows.is_empty() {
-            continue;
-        }
         let next = table.segments.get(index + 1).map_or(u64::MAX, |next| next.address);
         let start = (segment.address & !(PAGE_BYTES - 1)).max(covered);
         let end = segment.end().next_multiple_of(PAGE_BYTES).min(next);
         covered = end;
-        pack_segment(&table.rows[rows], ids, start..end, &mut parts);
+        let rows = rows_in(table, start..end);
+        // Where the code before ends there may be a row, which says nothing of this segment.
+        if rows.iter().any(|row| row.rule() != GAP) {
+            pack_segment(rows, ids, start..end, &mut parts);
+        }
     }
     parts
 }
 
-/// The indices of a segment's rows. All rows lie within segments, or at their end.
-fn rows_of(table: &FileTable, segment: &Segment) -> Range<usize> {
-    let first = table.rows.partition_point(|row| row.address() < segment.address);
-    let end = table.rows.partition_point(|row| row.address() < segment.end());
-    first..end
+/// The rows that begin in a stretch of code.
+fn rows_in(table: &FileTable, code: Range<u64>) -> &[Row] {
+    let first = table.rows.partition_point(|row| row.address() < code.start);
+    let end = table.rows.partition_point(|row| row.address() < code.end);
+    &table.rows[first..end.max(first)]
 }
 
 fn pack_segment(rows: &[Row], ids: &[u16], code: Range<u64>, parts: &mut Vec<Part>) {
@@ -95,6 +96,7 @@ fn pack_segment(rows: &[Row], ids: &[u16], code: Range<u64>, parts: &mut Vec<Par
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::super::Segment;
     use super::*;
     use profiler_common::unwind::rule_at;
 
@@ -177,6 +179,13 @@ mod tests {
         assert_eq!(found(&parts, 0x10_0000 + 70_001), Some(2));
         assert_eq!(found(&parts, 0x4000_0fff), Some(3));
         assert_eq!(parts.iter().map(|part| part.words.len()).max().unwrap() / PART_WORDS, 0);
+    }
+
+    #[test]
+    fn code_that_ends_within_a_page_ends_there() {
+        let table = table(&[(0x1000, 1), (0x1a00, 0)], 0x1000..0x1a00);
+        let parts = pack(&table, &[0, 7]);
+        assert_eq!([0x19ff, 0x1a00, 0x1fff, 0x2000].map(|at| found(&parts, at)), [Some(7), Some(0), Some(0), None]);
     }
 
     #[test]

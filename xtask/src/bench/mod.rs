@@ -13,6 +13,7 @@ mod process;
 mod programs;
 mod summary;
 mod table;
+mod tables;
 mod tracer;
 mod tracers;
 mod unwind;
@@ -31,6 +32,8 @@ pub(crate) enum Bench {
     /// Compilers, node, python3, postgres and chromium, each profiled at work. Needs root; programs that
     /// are not installed are left out.
     Unwind(unwind::Args),
+    /// Time and size of the unwind tables of large programs and libraries, as a Markdown table
+    Tables(tables::Args),
 }
 
 /// Runs one of them.
@@ -41,5 +44,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(args) => overhead::run(args),
         Bench::Unwind(args) => unwind::run(args),
+        Bench::Tables(args) => tables::run(args),
     }
 }

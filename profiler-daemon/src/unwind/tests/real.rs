@@ -3,15 +3,18 @@
 //! and memory.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
 
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EvaluationResult, Location, Register, RegisterRule, UnwindContext,
     UnwindSection, Value,
 };
-use object::{Object, ObjectSection};
+use object::{Object, ObjectSection, ObjectSymbol};
 use profiler_common::unwind::{Rule, cfa, rule_at, saved};
 
-use super::*;
+use super::super::*;
 
 type Bytes<'a> = gimli::EndianSlice<'a, gimli::LittleEndian>;
 
@@ -124,6 +127,8 @@ fn check(name: &str, bytes: &[u8], table: &FileTable) {
     let index = EhFrameHdr::new(index, gimli::LittleEndian).parse(&bases, 8).unwrap();
     let index = index.table().unwrap();
 
+    let stubs = file.section_by_name(".plt").map(|section| section.address()..section.address() + section.size());
+    let stubs = stubs.unwrap_or_default();
     let mut dictionary = Dictionary::new();
     let parts = pack(table, &dictionary.ids(&table.rules));
     let mut context = UnwindContext::new();
@@ -134,6 +139,20 @@ fn check(name: &str, bytes: &[u8], table: &FileTable) {
         assert_eq!(rule, table.rule_at(address));
         let fde = index.fde_for_address(&frames, &bases, address, EhFrame::cie_from_offset);
         let Ok(fde) = fde else {
+            if stubs.contains(&address) && rule != Rule::default() {
+                // lld's, which we describe ourselves: as GNU ld does in libc.
+                let offset = address - stubs.start;
+                let pushed = match offset {
+                    0..6 => 16,
+                    6..16 => 24,
+                    _ if offset % 16 >= 11 => 16,
+                    _ => 8,
+                };
+                let sp = register(RSP, address);
+                let expected = Some((sp + pushed, register(RBP, address), word(sp + pushed - 8)));
+                assert_eq!(by_rule(rule, address), Some(expected), "{name}: {rule:?} at {address:#x}");
+                return;
+            }
             assert_eq!(rule, Rule::default(), "{name}: {address:#x} is not described");
             gaps += 1;
             return;
@@ -153,6 +172,7 @@ fn check(name: &str, bytes: &[u8], table: &FileTable) {
             compare(address);
         }
     }
+    stubs.clone().for_each(&mut compare);
     // Anywhere in the code, rows or not.
     let mut seed = 1_u64;
     for segment in &table.segments {
@@ -183,4 +203,76 @@ fn tables_of_real_files_say_what_gimli_says() {
         files += 1;
     }
     assert!(files >= 2, "the test itself, and something else");
+}
+
+#[test]
+fn the_vdso_has_a_table() {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let Some(line) = maps.lines().find(|line| line.ends_with("[vdso]")) else { return println!("skipped: no vDSO") };
+    let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+    let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+    let mut image = vec![0; (end - start) as usize];
+    File::open("/proc/self/mem").unwrap().read_exact_at(&mut image, start).unwrap();
+    let table = build_from_bytes(&image).unwrap();
+    check("vdso", &image, &table);
+    assert!(table.build_id.is_some());
+}
+
+const LIBC: &str = "/usr/lib/x86_64-linux-gnu/libc.so.6";
+
+#[test]
+fn libc_has_stubs_and_signal_returns() {
+    let Ok(file) = File::open(LIBC) else { return println!("skipped: no {LIBC}") };
+    let rules = build(&file).unwrap().rules;
+    let find = |kind| *rules.iter().find(|rule| rule.cfa == kind).unwrap();
+    let signal = find(cfa::SIGNAL);
+    let offsets = (signal.cfa_offset, signal.frame_pointer_offset, signal.return_address_offset);
+    assert_eq!(offsets, (160, 120, 168));
+    let stub = find(cfa::PLT);
+    assert_eq!((stub.cfa_offset, stub.return_address, stub.return_address_offset), (8, saved::AT_CFA, -8));
+}
+
+#[test]
+fn a_file_without_section_headers_has_the_same_table() {
+    let Ok(mut bytes) = fs::read(LIBC) else { return println!("skipped: no {LIBC}") };
+    let whole = build_from_bytes(&bytes).unwrap();
+    bytes[40..48].fill(0);
+    bytes[60..64].fill(0);
+    let stripped = build_from_bytes(&bytes).unwrap();
+    assert_eq!((stripped.rows, stripped.rules), (whole.rows, whole.rules));
+}
+
+#[test]
+fn debug_frame_alone_is_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("work.c");
+    let code = "int other(int *); int work(int n) { int a[64]; a[n & 63] = n; return other(a) + a[3]; }";
+    fs::write(&source, code).unwrap();
+    let compile = |name: &str, args: &[&str]| -> Option<Vec<u8>> {
+        let output = folder.path().join(name);
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-O2", "-g", "-shared", "-fPIC", "-nostdlib", "-o"]).args([&output, &source]).args(args);
+        gcc.status().ok()?.success().then(|| fs::read(&output).unwrap())
+    };
+    let without = &["-fno-asynchronous-unwind-tables", "-fno-exceptions"][..];
+    let Some(usual) = compile("usual", &[]) else { return println!("skipped: needs gcc") };
+    let expected = rules_of_work(&usual);
+    assert!(expected.len() > 20 && expected[0].cfa == cfa::SP, "{expected:?}");
+    for packing in ["none", "zlib", "zstd"] {
+        let option = format!("-Wl,--compress-debug-sections={packing}");
+        // Not each linker knows zstd.
+        let Some(bytes) = compile(packing, &[without, &[&option]].concat()) else { continue };
+        let file = object::File::parse(&*bytes).unwrap();
+        assert!(file.section_by_name(".debug_frame").is_some());
+        assert_eq!(rules_of_work(&bytes), expected, "{packing}");
+    }
+    assert!(Path::new(&folder.path().join("none")).exists());
+}
+
+/// The rule at each byte of the function `work`.
+fn rules_of_work(bytes: &[u8]) -> Vec<Rule> {
+    let file = object::File::parse(bytes).unwrap();
+    let work = file.dynamic_symbols().find(|symbol| symbol.name() == Ok("work")).unwrap();
+    let table = build_from_bytes(bytes).unwrap();
+    (work.address()..work.address() + work.size()).map(|address| table.rule_at(address)).collect()
 }
