@@ -11,6 +11,7 @@ pub(crate) mod bpf;
 mod program;
 mod report;
 mod run;
+mod speedscope;
 mod workload;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) use program::{Program, free_port, poll};
 pub(crate) use report::{Frame, Gap, Ledger, MS, OnCpu, Report, Thread};
 pub(crate) use run::{Outcome, run};
+pub(crate) use speedscope::Speedscope;
 pub(crate) use workload::{Truth, truths, workload};
 
 /// The kernel and the finished program, for one test at a time: two captures at once would measure
