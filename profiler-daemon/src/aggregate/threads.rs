@@ -62,13 +62,13 @@ impl Threads {
         Waker { pid, tid, comm, interrupt: false }
     }
 
-    /// Notes the idle time of each thread: never more than it was off the CPU at all.
+    /// Notes the idle time of each thread: never more than it was blocked at all.
     pub(super) fn set_idle(&mut self, visits: &[Visit<'_>]) {
         for visit in visits.iter().filter(|visit| visit.idle) {
-            self.list[visit.thread as usize].idle_ns += visit.ns();
+            self.list[visit.thread as usize].idle_ns += visit.blocked_ns;
         }
         for thread in &mut self.list {
-            thread.idle_ns = thread.idle_ns.min(thread.ledger.run_queue_ns + thread.ledger.blocked_ns);
+            thread.idle_ns = thread.idle_ns.min(thread.ledger.blocked_ns);
         }
     }
 
