@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -39,6 +40,31 @@ fn under_sudo_it_runs_as_the_invoking_user() {
     let lines: Vec<_> = outcome.stdout.lines().take(4).collect();
     println!("{lines:?}");
     assert_eq!(lines, ["65534", "65534", "65534", "nobody"], "{}", outcome.stdout);
+}
+
+/// By sudo itself, with rules that only this test's own mounts show.
+#[test]
+fn real_sudo_gives_the_command_back_to_who_called_it() {
+    let Some(kernel) = kernel() else { return };
+    let Some(sudo) = support::installed(&["sudo"]) else { return };
+    let folder = support::public_folder();
+    let program = folder.path().join("profilerd");
+    fs::copy(kernel.profilerd([""; 0]).get_program(), &program).unwrap();
+    let rules = folder.path().join("sudoers");
+    fs::write(&rules, "nobody ALL=(root) NOPASSWD: ALL\n").unwrap();
+    fs::set_permissions(&rules, fs::Permissions::from_mode(0o440)).unwrap();
+
+    let script = "mount --bind \"$0\" /etc/sudoers && exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--", "sh", "-c", script]).arg(&rules).arg(sudo).arg("-n").arg(&program);
+    command.args(["--", "sh", "-c", "id -u; id -g; id -G; echo $USER; exit 3"]).current_dir("/");
+    let outcome = support::run(&mut command);
+    println!("{:?}, {:?}", outcome.status.code(), outcome.stdout.lines().take(4).collect::<Vec<_>>());
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    let lines: Vec<_> = outcome.stdout.lines().take(4).collect();
+    assert_eq!(lines, ["65534", "65534", "65534", "nobody"], "{}", outcome.stdout);
+    // Its parent is root, and the report is whole.
+    assert!(outcome.stdout.contains("where the "), "{}", outcome.stdout);
 }
 
 #[test]
