@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -39,6 +40,31 @@ fn under_sudo_it_runs_as_the_invoking_user() {
     let lines: Vec<_> = outcome.stdout.lines().take(4).collect();
     println!("{lines:?}");
     assert_eq!(lines, ["65534", "65534", "65534", "nobody"], "{}", outcome.stdout);
+}
+
+/// By sudo itself, with rules that only this test's own mounts show.
+#[test]
+fn real_sudo_gives_the_command_back_to_who_called_it() {
+    let Some(kernel) = kernel() else { return };
+    let Some(sudo) = support::installed(&["sudo"]) else { return };
+    let folder = support::public_folder();
+    let program = folder.path().join("profilerd");
+    fs::copy(kernel.profilerd([""; 0]).get_program(), &program).unwrap();
+    let rules = folder.path().join("sudoers");
+    fs::write(&rules, "nobody ALL=(root) NOPASSWD: ALL\n").unwrap();
+    fs::set_permissions(&rules, fs::Permissions::from_mode(0o440)).unwrap();
+
+    let script = "mount --bind \"$0\" /etc/sudoers && exec setpriv --reuid=65534 --regid=65534 --clear-groups \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--", "sh", "-c", script]).arg(&rules).arg(sudo).arg("-n").arg(&program);
+    command.args(["--", "sh", "-c", "id -u; id -g; id -G; echo $USER; exit 3"]).current_dir("/");
+    let outcome = support::run(&mut command);
+    println!("{:?}, {:?}", outcome.status.code(), outcome.stdout.lines().take(4).collect::<Vec<_>>());
+    assert_eq!(outcome.status.code(), Some(3), "{}", outcome.stderr);
+    let lines: Vec<_> = outcome.stdout.lines().take(4).collect();
+    assert_eq!(lines, ["65534", "65534", "65534", "nobody"], "{}", outcome.stdout);
+    // Its parent is root, and the report is whole.
+    assert!(outcome.stdout.contains("where the "), "{}", outcome.stdout);
 }
 
 #[test]
@@ -80,6 +106,45 @@ fn places_of_processes_that_have_ended_have_names() {
     let all: u64 = report.threads_named("shares").map(|thread| thread.ledger.on_cpu_ns).sum();
     println!("of two ended children spends_sixty has {own} of {all} ns");
     assert!(own as f64 > 0.5 * all as f64, "{:#?}", report.on_cpu);
+}
+
+/// Their code lies at the same addresses, so only the generation tells whose it was.
+#[test]
+fn two_programs_on_one_pid_have_their_own_rows_and_names() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let files = ["report.json", "wall.folded"].map(|name| folder.path().join(name));
+    let mut profilerd = kernel.profilerd(["-q", "--rate", "499", "-o"]);
+    profilerd.arg(&files[0]).arg("-o").arg(&files[1]).arg("--");
+    let outcome = support::run(profilerd.args(["again", "shares", "wallmix"].map(workload))).well();
+    let truths = support::truths(&outcome.stdout);
+    let pid = truths.iter().find(|truth| truth.has("pid")).unwrap().number("pid");
+
+    let report = support::Report::read(&files[0]);
+    report.assert_closes();
+    let leaders: Vec<_> = report.threads.iter().filter(|thread| u64::from(thread.tid) == pid).collect();
+    let names: Vec<_> = leaders.iter().map(|thread| thread.comm.as_str()).collect();
+    println!("pid {pid} was {names:?}");
+    assert_eq!(names, ["shares", "wallmix"]);
+
+    // `process (pid);thread;function;…`: by thread, what it did.
+    let folded = fs::read_to_string(&files[1]).unwrap();
+    let stacks = |thread: &str| {
+        let of = |line: &&str| line.split(';').nth(usize::from(line.starts_with("[idle]")) + 1) == Some(thread);
+        folded.lines().filter(of).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let sum = |stacks: &[String], function: &str| -> u64 {
+        let with = stacks.iter().filter(|line| line.contains(function));
+        with.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    };
+    let (shares, wallmix) = (stacks("shares"), stacks("mx-starve0"));
+    for (leader, stacks) in leaders.iter().zip([&shares, &stacks("wallmix")]) {
+        assert_eq!(sum(stacks, "") as i64, leader.ledger.wall_ns as i64 + leader.ledger.residual_ns, "{stacks:?}");
+    }
+    let (sixty, spin) = (sum(&shares, "spends_sixty"), sum(&wallmix, "spin_ms"));
+    println!("spends_sixty {sixty} of {} ns, spin_ms {spin} ns", leaders[0].ledger.on_cpu_ns);
+    assert!(sixty * 2 > leaders[0].ledger.on_cpu_ns && spin > 100_000_000, "{folded}");
+    assert_eq!((sum(&shares, "spin_ms"), sum(&wallmix, "spends_")), (0, 0), "{folded}");
 }
 
 #[test]

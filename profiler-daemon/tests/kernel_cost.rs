@@ -13,7 +13,7 @@ fn one_busy_process_costs_little() {
     let Some(kernel) = kernel() else { return };
     // Ten times the switches of a busy server; it is stopped long before its end.
     let busy = Program::start(Command::new(workload("pingpong")).args(["socket", "1000000000"]));
-    let (report, _) = kernel.record(&format!("-q --pid {} --duration 10s", busy.pid()));
+    let (report, _) = kernel.record(&format!("-q --pid {} --duration 30s", busy.pid()));
     let overhead = &report.overhead;
     let seconds = report.window.duration_ns as f64 / 1e9;
     let share = |ns: u64| ns as f64 * 100.0 / report.window.duration_ns as f64;

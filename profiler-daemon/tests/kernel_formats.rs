@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use quick_xml::events::Event;
-use support::{Report, folder, installed, kernel, workload};
+use support::{Report, Speedscope, folder, installed, kernel, workload};
 
 const FILES: [&str; 4] = ["report.json", "wall.svg", "wall.folded", "wall.pb.gz"];
 
@@ -125,6 +125,42 @@ fn every_file_says_the_same_and_others_can_read_it() {
     for label in ["pid:", "tid:", "thread:", "class:", "mx-starve1", "lock/futex"] {
         assert!(tags.contains(label), "no {label} in {tags}");
     }
+}
+
+/// To the nanosecond, which a reader that took the wrong sample type or lost a stack would not show.
+#[test]
+fn speedscope_reads_the_same_times() {
+    let Some(kernel) = kernel() else { return };
+    let Some(speedscope) = Speedscope::get() else { return };
+    let folder = folder();
+    let (report, _) = capture(&kernel, folder.path(), &[workload("wallmix").to_str().unwrap(), "1"]);
+    let ledger = report.total();
+    let wall_ns = ledger.wall_ns.checked_add_signed(ledger.residual_ns).unwrap();
+    let file = |name| folder.path().join(name);
+
+    let pprof = speedscope.import(&file("wall.pb.gz")).expect("it knows pprof");
+    let times = pprof.self_weights();
+    let time = |name: &str| times.get(name).copied().unwrap_or(0);
+    println!("pprof: {} {}, spin_ms {}", pprof.total(), pprof.unit(), time("spin_ms"));
+    assert_eq!((pprof.total(), pprof.unit()), (wall_ns, "nanoseconds"));
+    assert_eq!((time("[stolen]"), time("[unseen]")), (ledger.stolen_ns, ledger.unseen_ns));
+    assert!(time("spin_ms") >= report.on_cpu_of("spin_ms").0, "{times:?}");
+
+    let folded = speedscope.import(&file("wall.folded")).expect("it knows folded stacks");
+    let times = folded.self_weights();
+    let time = |name: &str| times.get(name).copied().unwrap_or(0);
+    println!("folded: {}, [run-queue] {}, [lock/futex] {}", folded.total(), time("[run-queue]"), time("[lock/futex]"));
+    assert_eq!(folded.total(), wall_ns);
+    assert_eq!((time("[stolen]"), time("[unseen]")), (ledger.stolen_ns, ledger.unseen_ns));
+    assert_eq!(time("[run-queue]"), ledger.run_queue_ns);
+    let blocked = ledger.off_cpu_by_class.keys().map(|class| time(&format!("[{class}]"))).sum::<u64>();
+    assert_eq!(blocked, ledger.blocked_ns);
+
+    // An import that succeeds says something: other files are refused, or read as less.
+    assert!(speedscope.import(&file("report.json")).is_none());
+    let whole = fs::read(file("wall.pb.gz")).unwrap();
+    fs::write(file("cut.pb.gz"), &whole[..whole.len() / 2]).unwrap();
+    assert!(speedscope.import(&file("cut.pb.gz")).is_none_or(|cut| cut.total() != wall_ns));
 }
 
 /// No name may break a line, close a tag or reach the terminal as an escape sequence.

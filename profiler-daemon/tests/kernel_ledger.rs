@@ -15,10 +15,21 @@ fn percent(ours: u64, theirs: u64, wall_ns: u64) -> f64 {
 /// bounds of 4 s.
 #[test]
 fn a_ledger_agrees_with_the_clocks_of_its_thread() {
+    agrees(&[]);
+}
+
+/// As on kernels before 5.11.
+#[test]
+fn a_ledger_kept_in_a_hash_agrees_with_the_clocks_of_its_thread() {
+    agrees(&["--hashed-threads"]);
+}
+
+fn agrees(options: &[&str]) {
     let Some(kernel) = kernel() else { return };
     let wallmix = workload("wallmix");
     support::twice(|| {
-        let (report, outcome) = kernel.record_words(["-q", "--", wallmix.to_str().unwrap(), "4"]);
+        let arguments = [options, &["-q", "--", wallmix.to_str().unwrap(), "4"]].concat();
+        let (report, outcome) = kernel.record_words(arguments);
         let truths = truths(&outcome.stdout);
         assert_eq!(truths.len(), 6, "{}", outcome.stdout);
         println!("wallmix: residual at worst {:.4} per mille of wall", report.worst_residual());
@@ -61,9 +72,19 @@ fn a_ledger_agrees_with_the_clocks_of_its_thread() {
 
 #[test]
 fn two_thousand_threads_and_two_hundred_processes_are_all_accounted() {
+    all_accounted(&[]);
+}
+
+#[test]
+fn with_thread_state_in_a_hash_all_are_accounted_too() {
+    all_accounted(&["--hashed-threads"]);
+}
+
+fn all_accounted(options: &[&str]) {
     let Some(kernel) = kernel() else { return };
     let churn = workload("churn");
-    let (report, outcome) = kernel.record_words(["-q", "--", churn.to_str().unwrap(), "2000", "200"]);
+    let arguments = [options, &["-q", "--", churn.to_str().unwrap(), "2000", "200"]].concat();
+    let (report, outcome) = kernel.record_words(arguments);
     let truths = truths(&outcome.stdout);
     let truth = &truths[0];
     let threads = report.threads_named("ch-t").count();

@@ -6,7 +6,6 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -199,9 +198,7 @@ fn what_cannot_work_is_refused_with_a_remedy() {
 #[test]
 fn without_rights_it_says_which_are_missing() {
     let Some(_kernel) = kernel() else { return };
-    // Where everybody can read it, which the build's folder need not be.
-    let folder = tempfile::Builder::new().prefix("profilerd").tempdir().unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let folder = support::public_folder();
     let program = folder.path().join("profilerd");
     fs::copy(std::env::var_os("PROFILERD_BINARY").unwrap(), &program).unwrap();
     let target = sleeper();

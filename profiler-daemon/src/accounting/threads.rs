@@ -60,6 +60,8 @@ pub(super) fn time(totals: &ThreadTotals, start: MonoNs, end: MonoNs) -> ThreadT
     ThreadTime {
         pid: totals.pid,
         tid: totals.tid,
+        born_ns: totals.start_ns,
+        generation: totals.generation,
         comm: text::from_bytes(&totals.comm).into(),
         start_ns: MonoNs(from).since(start),
         ledger: Ledger {

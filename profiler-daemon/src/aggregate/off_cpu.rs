@@ -37,7 +37,7 @@ pub(super) fn visits<'a>(
     let mut sorted: Vec<(OffCpuKey, _)> = entries.iter().map(|(key, entry)| (*key, (key, entry))).collect();
     sorted.sort_unstable_by_key(|(key, _)| *key);
     for (_, (key, value)) in sorted {
-        let Some(thread) = threads.find(key.pid, key.tid) else {
+        let Some(thread) = threads.find(key.pid, key.tid, key.generation) else {
             found.without_thread += value.count;
             continue;
         };

@@ -20,7 +20,7 @@ pub(super) fn visits(
     let mut counts: IdMap<(u32, u64, u64), u64> = IdMap::default();
     let mut without_thread = 0;
     for sample in samples {
-        match threads.find(sample.pid, sample.tid) {
+        match threads.find(sample.pid, sample.tid, sample.generation) {
             Some(thread) => *counts.entry((thread, sample.user_stack, sample.kernel_stack)).or_default() += 1,
             None => without_thread += 1,
         }

@@ -132,7 +132,7 @@ fn assert_closed(window: &Window) {
         assert_eq!(own().map(|sample| sample.on_cpu_ns).sum::<u64>(), thread.ledger.on_cpu_ns);
         assert_eq!(own().map(|sample| sample.run_queue_ns).sum::<u64>(), thread.ledger.run_queue_ns);
         assert_eq!(own().map(|sample| sample.blocked_ns).sum::<u64>(), thread.ledger.blocked_ns);
-        let idle: u64 = own().filter(|sample| sample.idle).map(|sample| sample.wall_ns()).sum();
+        let idle: u64 = own().filter(|sample| sample.idle).map(|sample| sample.blocked_ns).sum();
         assert_eq!(idle, thread.idle_ns);
     }
 }
@@ -243,19 +243,19 @@ fn a_parked_worker_is_idle_and_a_contended_one_is_not() {
         .whole(4, "@futex_wait")
         .thread(10, "a", 300, &[(WaitClass::Lock, 500, 100)])
         .cpu(10, (0, 3), 3)
-        .off(10, WaitClass::Lock, (4, 1), &[(400, 0)])
-        .off(10, WaitClass::Lock, (4, 2), &[(100, 100)]);
+        .off(10, WaitClass::Lock, (4, 1), &[(390, 10)])
+        .off(10, WaitClass::Lock, (4, 2), &[(110, 90)]);
     let window = drawn.window();
     assert_eq!(
         samples(&window),
         [
-            "10 lock/futex [start_thread worker job get pthread_mutex_lock futex_wait] 1 0/100/100",
-            "10 lock/futex* [start_thread worker pop pthread_cond_wait ? futex_wait] 1 0/0/400",
+            "10 lock/futex [start_thread worker job get pthread_mutex_lock futex_wait] 1 0/90/110",
+            "10 lock/futex* [start_thread worker pop pthread_cond_wait ? futex_wait] 1 0/10/390",
             "10 on-cpu [start_thread worker job compute] 3 300/0/0",
         ]
     );
     assert_closed(&window);
-    assert_eq!(window.threads[0].idle_ns, 400);
+    assert_eq!(window.threads[0].idle_ns, 390, "without the wait for a CPU after it");
     let gaps: Vec<_> = window.gaps.iter().map(|gap| (gap.total_ns, gap.idle)).collect();
     assert_eq!(gaps, [(400, true), (200, false)]);
 }

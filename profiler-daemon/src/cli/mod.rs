@@ -75,9 +75,19 @@ fn print(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<ExitCode,
     let mut text = Vec::new();
     write(&mut text)?;
     let mut out = io::stdout().lock();
-    out.write_all(&text)?;
-    out.flush()?;
+    out.write_all(&text).and_then(|()| out.flush()).map_err(not_printed)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What stdout leads to takes no more: a full disk, a terminal that is gone.
+fn not_printed(error: io::Error) -> CliError {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room where its output goes, or send it to another file system"
+        }
+        _ => "send its output to a file that you may write, or to a terminal",
+    };
+    CliError::new(error).context("cannot write to standard output").remedy(remedy)
 }
 
 #[cfg(test)]

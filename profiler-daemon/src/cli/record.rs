@@ -1,7 +1,7 @@
 //! The main job: watch the target, then report.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
@@ -219,11 +219,14 @@ fn write(args: &RecordArgs, window: &Window, sinks: &mut [Box<dyn Sink>]) -> Res
         }
     }
     if !args.quiet {
-        let mut text = Vec::new();
-        report::write(window, &written, &terminal::report_options(args), &mut text)?;
-        let mut out = io::stdout().lock();
-        out.write_all(&text)?;
-        out.flush()?;
+        let options = terminal::report_options(args);
+        let printed = super::print(|out| report::write(window, &written, &options, out));
+        match (printed, &failed) {
+            // Two failures: that of the report is told here, and that of the file decides.
+            (Err(error), Some(_)) if !error.is_broken_pipe() => eprint!("{error}"),
+            (Err(error), None) => return Err(error),
+            _ => {}
+        }
     }
     failed.map_or(Ok(()), Err)
 }

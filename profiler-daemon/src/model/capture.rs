@@ -32,6 +32,10 @@ pub struct ThreadTime {
     pub pid: u32,
     /// Thread.
     pub tid: u32,
+    /// When the thread was born, on the kernel's clock: tells apart who bore the same ids.
+    pub born_ns: u64,
+    /// The last generation of its process that it saw; its waits and samples bear this or an earlier one.
+    pub generation: u32,
     /// Name, raw: control characters and all, but valid UTF-8.
     pub comm: Arc<str>,
     /// Start of its presence in the window, nanoseconds after the window's start.

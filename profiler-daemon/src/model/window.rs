@@ -74,7 +74,8 @@ pub struct Thread {
     pub start_ns: u64,
     /// Its time.
     pub ledger: Ledger,
-    /// Off-CPU time that is idle by the idle rule; part of the ledger's off-CPU time.
+    /// Blocked time that is idle by the idle rule; part of the ledger's blocked time. The wait for a CPU
+    /// after an idle wait is not in it.
     pub idle_ns: u64,
     /// Switches that blocked.
     pub blocks: u64,

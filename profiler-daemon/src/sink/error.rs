@@ -55,10 +55,13 @@ impl SinkError {
             SinkError::NoFolder { folder, .. } => format!("mkdir -p '{}'", show(folder)),
             SinkError::IsFolder { path } => format!("name a file in it, such as `{}`", show(&path.join("wall.svg"))),
             SinkError::NotWritable { .. } => "choose a folder and a file that you may write".to_owned(),
-            SinkError::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "make room, or write to another file system".to_owned()
-            }
-            SinkError::Write { .. } => return None,
+            SinkError::Write { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "make room, or write to another file system".to_owned()
+                }
+                // The reader of a fifo has gone, a disk failed: what was said is all there is to say.
+                _ => return None,
+            },
         })
     }
 }

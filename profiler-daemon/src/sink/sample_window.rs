@@ -218,7 +218,7 @@ fn add_thread(window: &mut Window, pid: u32, tid: u32, comm: &str, parts: &[Part
         if let State::OffCpu(class) = state {
             ledger.off_cpu_ns[class as usize] += sample.wall_ns();
         }
-        idle_ns += if idle { sample.wall_ns() } else { 0 };
+        idle_ns += if idle { sample.blocked_ns } else { 0 };
         window.samples.push(sample);
     }
     ledger.preempted_ns = ledger.off_cpu(WaitClass::Preempted);

@@ -259,6 +259,39 @@ fn code_in_anonymous_memory_and_memfds_is_named_by_the_perf_map() {
     assert_eq!(found, ["in_anonymous", "in_memfd", &*anonymous, "memfd:doublemapper (deleted)+0x20", "main"]);
 }
 
+/// Whoever runs a process writes its map: what is beyond the budget costs its names, not our memory.
+#[test]
+fn a_perf_map_is_read_as_far_as_the_budget_for_all_of_them_goes() {
+    let source = "#include <stdio.h>\n#include <sys/mman.h>\n#include <unistd.h>\n\
+        int main(void) {\n\
+          unsigned long a = (unsigned long)mmap(0, 4096, 7, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); char path[64];\n\
+          sprintf(path, \"/tmp/perf-%d.map\", getpid()); FILE *f = fopen(path, \"w\");\n\
+          fprintf(f, \"%lx 10 early\\n\", a); for (long n = 33 << 20; n > 0; n -= 1024) fprintf(f, \"%1023s\\n\", \"\");\n\
+          fprintf(f, \"%lx 10 late\\n\", a + 16); fclose(f);\n\
+          printf(\"%lx %lx\\n\", a, a + 16); fflush(stdout); getchar(); }\n";
+    let (Some(mut one), Some(mut two)) = (Program::start("cc", &["-w"], source), Program::start("cc", &["-w"], source))
+    else {
+        return;
+    };
+    let mut processes = Processes::new();
+    for program in [&mut one, &mut two] {
+        processes.observe(program.pid(), 0);
+        program.end();
+        fs::remove_file(format!("/tmp/perf-{}.map", program.pid())).unwrap();
+    }
+    let stack = |program: &Program| RawStack {
+        pid: program.pid(),
+        addresses: vec![program.addresses[0], program.addresses[1] + 1],
+        ..RawStack::default()
+    };
+    let stacks = [stack(&one), stack(&two)];
+    let found = Symbolizer::new().resolve_all(&mut processes, (0..).zip(&stacks));
+    let is_code = |name: &String| name.starts_with("[anonymous code]+");
+    let (first, second) = (names(&found[&0]), names(&found[&1]));
+    assert!(first[0] == "early" && is_code(&first[1]), "the head of the first one: {first:?}");
+    assert!(second.iter().all(is_code), "and nothing of the second: {second:?}");
+}
+
 #[test]
 fn addresses_that_lead_nowhere_are_still_frames() {
     let mut processes = Processes::new();

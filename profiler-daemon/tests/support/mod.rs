@@ -11,14 +11,17 @@ pub(crate) mod bpf;
 mod program;
 mod report;
 mod run;
+mod speedscope;
 mod workload;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use program::{Program, free_port, poll};
 pub(crate) use report::{Frame, Gap, Ledger, MS, OnCpu, Report, Thread};
 pub(crate) use run::{Outcome, run};
+pub(crate) use speedscope::Speedscope;
 pub(crate) use workload::{Truth, truths, workload};
 
 /// The kernel and the finished program, for one test at a time: two captures at once would measure
@@ -76,4 +79,10 @@ pub(crate) fn twice(measure: impl Fn() -> Result<(), String>) {
 /// A folder on the disk of the build, not in memory.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// A folder where everybody can read, which the one of the build need not be.
+pub(crate) fn public_folder() -> tempfile::TempDir {
+    let everybody = std::fs::Permissions::from_mode(0o755);
+    tempfile::Builder::new().prefix("profilerd").permissions(everybody).tempdir().unwrap()
 }

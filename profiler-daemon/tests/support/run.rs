@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Kernel, Program, Report};
 
 /// No run here takes nearly as long.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What a finished program left.
 pub(crate) struct Outcome {

@@ -32,6 +32,10 @@ impl Truth<'_> {
         self.0.get(key).unwrap_or_else(|| panic!("no {key}= in {:?}", self.0))
     }
 
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.contains_key(key)
+    }
+
     pub(crate) fn number(&self, key: &str) -> u64 {
         self.text(key).parse().unwrap()
     }

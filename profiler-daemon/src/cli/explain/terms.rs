@@ -144,8 +144,9 @@ pub(super) static TERMS: &[Term] = &[
          time in most services and rarely a problem, so it is kept apart and taken out of the shares below it.",
         "A wait is idle if it is a wait in poll, epoll or select, in accept, for a condition variable, a semaphore, a parked \
          or joined thread, a signal or a child process, and if its stack, without the libc wrappers at its leaf, ends at the \
-         thread's root loop: the function where all stacks of the thread meet.",
-        "Mutexes, sleeps, reads and devices: they are never idle. A thread that waits for another one's answer at its root \
+         thread's root loop: the function where all stacks of the thread meet. `idle_ns` in the JSON report is the same \
+         number, as a part of its `blocked_ns`.",
+        "The wait for a CPU after the wake-up, which is `waiting for a CPU`. Mutexes, sleeps, reads and devices: they are never idle. A thread that waits for another one's answer at its root \
          loop looks idle.",
     ),
     term(

@@ -75,8 +75,8 @@ pub(super) struct Process<'a> {
     pub(super) threads: usize,
     /// Where the time of its threads went.
     pub(super) ledger: Ledger,
-    /// The part of its off-CPU time that is idle: threads parked at their loop's root. With the wait for a
-    /// CPU after the wake-up, so it is part of `blocked_ns` and `run_queue_ns` together.
+    /// The part of its `blocked_ns` that is idle: threads parked at their loop's root. The wait for a CPU
+    /// after the wake-up is in `run_queue_ns`.
     pub(super) idle_ns: u64,
 }
 
@@ -91,8 +91,8 @@ pub(super) struct Thread<'a> {
     pub(super) comm: Cow<'a, str>,
     /// Where its time went.
     pub(super) ledger: Ledger,
-    /// The part of its off-CPU time that is idle: parked at its loop's root. With the wait for a CPU after
-    /// the wake-up, so it is part of `blocked_ns` and `run_queue_ns` together.
+    /// The part of its `blocked_ns` that is idle: parked at its loop's root. The wait for a CPU after the
+    /// wake-up is in `run_queue_ns`.
     pub(super) idle_ns: u64,
     /// When its presence in the window began.
     pub(super) start_unix_ns: u64,

@@ -97,7 +97,7 @@ fn values_are_those_of_the_window() {
         ("/schema_version", json!(1)),
         ("/window", json!({ "start_unix_ns": 1_795_000_000_123_456_789_u64, "duration_ns": 10_000_000_000_u64 })),
         ("/processes/0/threads", json!(3)),
-        ("/processes/0/idle_ns", json!(9_800_000_000_u64)),
+        ("/processes/0/idle_ns", json!(9_700_000_000_u64)),
         ("/threads/0/ledger/residual_ns", json!(0)),
         (
             "/threads/0/ledger/off_cpu_by_class",

@@ -41,7 +41,7 @@ pub(super) fn preempted(view: &View, page: &mut Page) -> io::Result<()> {
     let times = units::counted(times, "time", "times");
     let mut text = format!(" {}, {times}, longest {}", units::time(time), units::time(longest));
     if let Some((thread, parts)) = most.filter(|_| view.threads.len() > 1) {
-        let name = names::fit(&view.thread_name(thread.pid, thread.tid), 32);
+        let name = names::fit(&super::named(&thread.comm, thread.tid), 32);
         text.push_str(&format!("; most in {name} ({})", units::time(parts.preempted)));
     }
     page.line(Line::new().then(Style::Waiting, "preempted:").plain(&text))

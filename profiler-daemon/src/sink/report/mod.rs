@@ -97,12 +97,9 @@ impl<'a> View<'a> {
         self.window.processes.len() > 1
     }
 
-    /// Name of a thread; its number if it has none.
+    /// Name of the thread that bore these ids last; its number if it has none.
     fn thread_name(&self, pid: u32, tid: u32) -> String {
-        match self.comms.get(&(pid, tid)) {
-            Some(comm) if !comm.is_empty() => comm.to_string(),
-            _ => format!("tid {tid}"),
-        }
+        named(self.comms.get(&(pid, tid)).map_or("", |comm| comm), tid)
     }
 
     /// Name of a process; its number if it has none.
@@ -110,4 +107,9 @@ impl<'a> View<'a> {
         let process = self.window.processes.iter().find(|process| process.pid == pid);
         process.map(|process| process.comm.to_string()).filter(|comm| !comm.is_empty()).unwrap_or(format!("pid {pid}"))
     }
+}
+
+/// The name of a thread, its number if it has none.
+fn named(comm: &str, tid: u32) -> String {
+    if comm.is_empty() { format!("tid {tid}") } else { comm.to_owned() }
 }

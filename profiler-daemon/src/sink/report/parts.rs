@@ -2,11 +2,11 @@
 //!
 //! `off_cpu_ns[class]` of a ledger holds a wait together with the wait for a CPU after it, and idle
 //! waits too. A reader wants each moment once, so here: every wait for a CPU is in `run_queue`, the
-//! rest of an idle wait is in `idle`, and the rest of any other wait is in `blocked[class]`.
+//! rest of an idle wait is in `idle` (the thread's `idle_ns`), and the rest of any other wait is in `blocked[class]`.
 
 use profiler_common::class::COUNT;
 
-use crate::model::{State, WaitClass, Window};
+use crate::model::{State, Thread, WaitClass, Window};
 
 /// Where wall time went, each moment in one part. All in nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,14 +36,12 @@ impl Parts {
             };
             let slot = class as usize;
             thread.off_cpu[slot] += sample.run_queue_ns + sample.blocked_ns;
-            if sample.idle {
-                thread.idle += sample.blocked_ns;
-            } else if class != WaitClass::Preempted {
+            if !sample.idle && class != WaitClass::Preempted {
                 thread.blocked[slot] += sample.blocked_ns;
                 thread.waits[slot] += sample.count;
             }
         }
-        window.threads.iter().zip(placed).map(|(thread, placed)| placed.with(&thread.ledger)).collect()
+        window.threads.iter().zip(placed).map(|(thread, placed)| placed.with(thread)).collect()
     }
 
     /// The sum.
@@ -98,13 +96,13 @@ impl Parts {
 struct Placed {
     blocked: [u64; COUNT],
     waits: [u64; COUNT],
-    idle: u64,
     off_cpu: [u64; COUNT],
 }
 
 impl Placed {
-    fn with(mut self, ledger: &crate::model::Ledger) -> Parts {
-        self.spread_unplaced(ledger);
+    fn with(mut self, thread: &Thread) -> Parts {
+        self.spread_unplaced(thread);
+        let ledger = &thread.ledger;
         Parts {
             wall: ledger.wall_ns,
             on_cpu: ledger.on_cpu_ns,
@@ -114,7 +112,7 @@ impl Placed {
             preempted: ledger.preempted_ns,
             blocked: self.blocked,
             waits: self.waits,
-            idle: self.idle,
+            idle: thread.idle_ns,
             stolen: ledger.stolen_ns,
             unseen: ledger.unseen_ns,
         }
@@ -122,8 +120,9 @@ impl Placed {
 
     /// Waits that found no room in the kernel's table are in the ledger but in no sample. Their class
     /// is known exactly, with the wait for a CPU included; the blocked part is shared out by it.
-    fn spread_unplaced(&mut self, ledger: &crate::model::Ledger) {
-        let placed: u64 = self.blocked.iter().sum::<u64>() + self.idle;
+    fn spread_unplaced(&mut self, thread: &Thread) {
+        let ledger = &thread.ledger;
+        let placed: u64 = self.blocked.iter().sum::<u64>() + thread.idle_ns;
         let mut left = ledger.blocked_ns.saturating_sub(placed);
         let mut unplaced: [u64; COUNT] = std::array::from_fn(|slot| {
             if slot == WaitClass::Preempted as usize {
@@ -149,7 +148,7 @@ impl Placed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Ledger, Sample, StackId, Thread};
+    use crate::model::{Ledger, Sample, StackId};
 
     fn wait(class: WaitClass, idle: bool, run_queue_ns: u64, blocked_ns: u64) -> Sample {
         let state = State::OffCpu(class);
@@ -177,7 +176,8 @@ mod tests {
 
     fn parts(samples: Vec<Sample>) -> Parts {
         let ledger = ledger();
-        let thread = Thread { ledger, ..Thread::default() };
+        let idle_ns = samples.iter().filter(|sample| sample.idle).map(|sample| sample.blocked_ns).sum();
+        let thread = Thread { ledger, idle_ns, ..Thread::default() };
         Parts::of_threads(&Window { threads: vec![thread], samples, ..Window::default() }).remove(0)
     }
 

@@ -76,7 +76,7 @@ pub(super) fn threads(view: &View, page: &mut Page) -> io::Result<()> {
         .map(|(thread, parts)| {
             let pid = many.then(|| thread.pid.to_string());
             let numbers = pid.into_iter().chain([thread.tid.to_string()]).collect();
-            Row { name: view.thread_name(thread.pid, thread.tid), numbers, parts }
+            Row { name: super::named(&thread.comm, thread.tid), numbers, parts }
         })
         .collect();
     sort(&mut rows);

@@ -103,7 +103,7 @@ impl Builder {
                 thread.ledger.preempted_ns += run_queue_ns;
             }
             if wait.idle {
-                thread.idle_ns += blocked_ns + run_queue_ns;
+                thread.idle_ns += blocked_ns;
             }
             let state = State::OffCpu(wait.class);
             let count = wait.count / wait.tids.len() as u64;
