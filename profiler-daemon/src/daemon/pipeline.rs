@@ -284,7 +284,7 @@ impl Pipeline {
         let bytes = self.kernel.read_threads()?;
         self.living = 0;
         for record in decode::records(&bytes) {
-            self.living += 1;
+            self.living += usize::from(matches!(record, Ok(Record::Thread(_))));
             self.take(record);
         }
         Ok(())
@@ -318,6 +318,7 @@ impl Pipeline {
                     self.known.insert((fork.pid, fork.generation));
                 }
             }
+            Ok(Record::OffCpu(sum)) => self.accounts.last_sum(&sum),
             Err(_) => self.undecodable += 1,
         }
     }

@@ -12,6 +12,7 @@ use profiler_ebpf::rules::ledger::state;
 use crate::maps::{Scratch, Thread, control, scratch, setting};
 use crate::stack::{self, Owner};
 use crate::task::{self, Task};
+use crate::programs::sums;
 use crate::{emit, filter, threads};
 
 /// A newborn thread is made runnable, by its parent. It is accounted if its parent is, or by itself.
@@ -181,6 +182,10 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
             unsafe {
                 let seq = (&raw const (*meta).seq).read_volatile();
                 bpf_seq_write(seq, (&raw const scratch.totals).cast(), size_of::<ThreadTotals>() as u32);
+                if stop_ns != 0 {
+                    sums::name(scratch, task);
+                    sums::to_file(scratch, thread, seq);
+                }
             }
             return 0;
         }
@@ -205,7 +210,7 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
     // only while it is open.
     let (thread, scratch) = unsafe { (&mut *thread, &mut *scratch) };
     let began_ns = thread.ledger.off_ns;
-    if thread.ledger.state != state::BLOCKED || thread.user_stack != 0 {
+    if thread.ledger.state != state::BLOCKED || thread.place.user_stack != 0 {
         return 0;
     }
     let owner = Owner { pid: task::pid(task), generation: thread.generation };
@@ -214,8 +219,8 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
     let seq = unsafe { (&raw const (*meta).seq).read_volatile() };
     let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, owner, seq);
     if thread.ledger.off_ns == began_ns && thread.ledger.state == state::BLOCKED {
-        thread.user_stack = user_stack;
-        thread.kernel_stack = kernel_stack;
+        thread.place.user_stack = user_stack;
+        thread.place.kernel_stack = kernel_stack;
     }
     0
 }
@@ -241,8 +246,9 @@ fn seed(scratch: &mut Scratch, task: Task) {
         initial.ledger.start_runnable(now_ns, sum_exec_ns);
     } else {
         let regs = task::user_regs(task);
-        initial.syscall = task::syscall(task, regs);
-        initial.ledger.start_blocked(now_ns, sum_exec_ns, task::wait_class(task, regs, initial.syscall));
+        initial.place.syscall = task::syscall(task, regs);
+        initial.place.class = task::wait_class(task, regs, initial.place.syscall);
+        initial.ledger.start_blocked(now_ns, sum_exec_ns, initial.place.class);
     }
     if threads::create(task, initial).is_none() {
         emit::count(fault::THREAD_STATE);
@@ -262,6 +268,7 @@ fn prepare(thread: &mut Thread, task: Task, generation: u32, flags: u32) {
         }
     }
     thread.generation = generation;
+    thread.place.generation = generation;
     thread.flags = flags;
     thread.start_ns = task::start_ns(task);
     thread.utime_ns = task::utime_ns(task);
@@ -304,11 +311,6 @@ pub(crate) fn write_totals(totals: &mut ThreadTotals, task: Task, thread: &Threa
     let open: &mut OffCpuKey = &mut totals.open;
     open.pid = totals.pid;
     open.tid = totals.tid;
-    open.user_stack = thread.user_stack;
-    open.kernel_stack = thread.kernel_stack;
-    open.class = thread.ledger.class;
-    open.syscall = thread.syscall;
-    open.generation = thread.generation;
-    open.reserved = 0;
+    sums::place(open, &thread.place);
     task::comm(task, &mut totals.comm);
 }
