@@ -4,7 +4,7 @@ use super::*;
 use crate::model::ThreadTime;
 use profiler_common::class;
 use profiler_common::histogram::{BUCKETS, bucket};
-use profiler_common::wire::{Header, OffCpu, thread_flag, tag};
+use profiler_common::wire::{Header, OffCpu, tag, thread_flag};
 
 const MS: u64 = 1_000_000;
 

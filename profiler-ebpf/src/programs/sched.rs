@@ -5,10 +5,12 @@ use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
+use profiler_common::settings::Control;
 use profiler_common::wire::{Wait, tag, thread_flag, waker_flag};
 use profiler_common::{class, fault};
-use profiler_common::settings::Control;
+use profiler_ebpf::rules::class::{self as calls, Call};
 use profiler_ebpf::rules::ledger::Missed;
+use profiler_ebpf::rules::memo::NO_DESCRIPTOR;
 use profiler_ebpf::rules::sums::Place;
 
 use crate::maps::{Scratch, Thread, control, scratch, setting};
@@ -75,11 +77,20 @@ fn switch_out(
     let syscall = task::syscall(prev, regs);
     let (mut user_stack, mut kernel_stack) = (0, 0);
     if blocks && !ended {
-        wait_class = task::wait_class(prev, regs, syscall);
-        if setting!(kernel_stacks) != 0 {
-            let place = KernelPlace { context: ctx.as_ptr(), regs, syscall, state };
-            kernel_stack = stack::kernel_of_wait(scratch, thread, place);
-        }
+        let descriptor = match calls::call(syscall) {
+            Call::Class(_) => NO_DESCRIPTOR,
+            Call::Read | Call::Write => task::descriptor(regs),
+        };
+        let read_mode = || if descriptor == NO_DESCRIPTOR { 0 } else { task::file_mode(prev, descriptor) };
+        let file_mode = if setting!(kernel_stacks) != 0 {
+            let place = KernelPlace { context: ctx.as_ptr(), regs, syscall, state, descriptor };
+            let (stack, file_mode) = stack::kernel_of_wait(scratch, thread, place, read_mode);
+            kernel_stack = stack;
+            file_mode
+        } else {
+            read_mode()
+        };
+        wait_class = calls::wait(syscall, task::in_iowait(prev), file_mode);
     }
     if setting!(user_stacks) != 0 && !ended {
         let owner = Owner { pid: task::pid(prev), generation: thread.generation };
@@ -108,7 +119,11 @@ fn prev_state(ctx: &BtfTracePointContext, prev: Task) -> u32 {
 fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u64, control: Control) {
     thread.flags |= thread_flag::ENDED;
     sums::name(scratch, task);
-    if control.stop_ns == 0 { sums::to_map(scratch, thread, control.active) } else { sums::to_ring(scratch, thread) };
+    if control.stop_ns == 0 {
+        sums::to_map(scratch, thread, control.active)
+    } else {
+        sums::to_ring(scratch, thread)
+    };
     write_totals(&mut scratch.totals, task, thread, end_ns);
     // SAFETY: a whole record.
     unsafe { emit::record(&raw const scratch.totals, size_of_val(&scratch.totals), fault::RING_FULL_THREAD) };

@@ -10,9 +10,9 @@ use profiler_common::{class, fault};
 use profiler_ebpf::rules::ledger::state;
 
 use crate::maps::{Scratch, Thread, control, scratch, setting};
+use crate::programs::sums;
 use crate::stack::{self, Owner};
 use crate::task::{self, Task};
-use crate::programs::sums;
 use crate::{emit, filter, threads};
 
 /// A newborn thread is made runnable, by its parent. It is accounted if its parent is, or by itself.

@@ -210,8 +210,7 @@ mod tests {
                 // Some places are met often, and in stretches.
                 let which = random(kinds).min(random(kinds)) + n / 1_000;
                 let longest_ns = 1 << random(30);
-                let interval =
-                    Interval { start_ns: n, blocked_ns: random(1 << 20), run_queue_ns: random(longest_ns) };
+                let interval = Interval { start_ns: n, blocked_ns: random(1 << 20), run_queue_ns: random(longest_ns) };
                 let sum = expected.entry(place(which)).or_insert(EMPTY);
                 add(sum, &interval);
                 thread.wait(place(which), interval);
