@@ -9,7 +9,7 @@ pub const RING_FULL_STACK: u32 = 0;
 pub const RING_FULL_SAMPLE: u32 = 1;
 /// The ring was full: a single long wait was not kept. Its time is still in the sums.
 pub const RING_FULL_WAIT: u32 = 2;
-/// The ring was full: totals of an ended thread were lost.
+/// The ring was full: totals of an ended thread were lost, or, after the window, waits that it had summed.
 pub const RING_FULL_THREAD: u32 = 3;
 /// The ring was full: an exec was not reported, so names of that process may be old.
 pub const RING_FULL_EXEC: u32 = 4;

@@ -4,7 +4,9 @@
 
 mod support;
 
-use support::{Report, kernel, truths, workload};
+use std::process::Command;
+
+use support::{Program, Report, kernel, truths, workload};
 
 /// A difference as a share of wall time, in percent.
 fn percent(ours: u64, theirs: u64, wall_ns: u64) -> f64 {
@@ -116,6 +118,33 @@ fn all_accounted(options: &[&str]) {
     assert!(children_ns.abs_diff(said) < said / 10, "{children_ns}, the kernel says {said}");
     for cause in ["ring_full_thread", "thread_state_full", "torn_read", "undecodable_records"] {
         assert_eq!(report.loss(cause), 0, "{cause}");
+    }
+}
+
+/// Sums of waits travel by three ways: by the map while the window is open, by the iterator or by the thread's own
+/// end after it. None of them loses a wait.
+#[test]
+fn gaps_hold_all_the_time_off_the_cpu_that_the_ledger_has() {
+    let Some(kernel) = kernel() else { return };
+    let busy = Program::start(Command::new(workload("pingpong")).args(["socket", "1000000000"]));
+    let (report, _) = kernel.record(&format!("-q --pid {} --duration 2s", busy.pid()));
+    gaps_agree("pingpong", &report);
+    let churn = workload("churn");
+    let (report, _) = kernel.record_words(["-q", "--", churn.to_str().unwrap(), "500", "50"]);
+    gaps_agree("churn", &report);
+}
+
+fn gaps_agree(what: &str, report: &Report) {
+    let total = report.total();
+    // The wait before a switch-in that nobody saw is in the ledger alone.
+    let missed = report.loss("missed_switch_in");
+    let excused_ns = if missed == 0 { 0 } else { total.wall_ns / 20 };
+    for (class, ledger_ns) in &total.off_cpu_by_class {
+        let gaps_ns: u64 = report.gaps.iter().filter(|gap| gap.class == *class).map(|gap| gap.total_ns).sum();
+        if *ledger_ns > 0 {
+            println!("{what}: {class} {ledger_ns} ns, of it {gaps_ns} in gaps, {missed} switches missed");
+        }
+        assert!((*ledger_ns - excused_ns.min(*ledger_ns)..=*ledger_ns).contains(&gaps_ns), "{what}, {class}");
     }
 }
 

@@ -8,9 +8,15 @@ use crate::maps::{FAULTS, RING};
 /// Counts a fault or raises a counter of `profiler_common::fault`.
 #[inline(always)]
 pub(crate) fn count(number: u32) {
+    add(number, 1);
+}
+
+/// Counts `more` faults at once.
+#[inline(always)]
+pub(crate) fn add(number: u32, more: u64) {
     if let Some(slot) = FAULTS.get_ptr_mut(number) {
         // SAFETY: the slot belongs to this CPU.
-        unsafe { *slot += 1 };
+        unsafe { *slot += more };
     }
 }
 

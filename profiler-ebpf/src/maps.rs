@@ -9,9 +9,10 @@ use profiler_common::settings::{Control, Settings};
 use profiler_common::unwind::{
     PROCESSES as MOST_PROCESSES, ProcessMappings, RULES as MOST_RULES, Rule, SLAB_WORDS, SLABS as MOST_SLABS,
 };
-use profiler_common::wire::{OffCpuKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
-use profiler_ebpf::rules::ledger::Ledger;
+use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
+use profiler_ebpf::rules::ledger::{Interval, Ledger};
 use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
+use profiler_ebpf::rules::sums::{Place, Sums};
 
 use crate::stack::Walk;
 use crate::stack::{KernelKey, Owner};
@@ -68,10 +69,8 @@ pub(crate) struct Thread {
     /// Bits of `wire::thread_flag`.
     pub(crate) flags: u32,
     pub(crate) ledger: Ledger,
-    /// Where the open off-CPU interval began.
-    pub(crate) user_stack: u64,
-    pub(crate) kernel_stack: u64,
-    pub(crate) syscall: i32,
+    /// Where the open off-CPU interval began; its class is in the ledger as well.
+    pub(crate) place: Place,
     /// Who ended it: flags of the waker, see `wire::waker_flag`.
     pub(crate) waker_flags: u32,
     /// Who ended it: pid << 32 | tid.
@@ -81,13 +80,16 @@ pub(crate) struct Thread {
     pub(crate) utime_ns: u64,
     pub(crate) stime_ns: u64,
     pub(crate) memo: Memo,
+    /// Waits that are over and not in the off-CPU map.
+    pub(crate) sums: Sums,
 }
 
 /// Records to the daemon. Full: the record is counted by its kind and lost.
 #[btf_map]
 pub(crate) static RING: RingBuf<u8, { RING_BYTES as usize }> = RingBuf::new();
 
-/// Waits by key. The programs write the one that `CONTROL` names, the daemon drains the other one.
+/// Waits by key that no thread sums by itself. The programs write the one that `CONTROL` names, the daemon
+/// drains the other one.
 /// Full: `fault::OFF_CPU_FULL`; the time is still in the thread's totals.
 #[btf_map]
 pub(crate) static OFF_CPU_A: HashMap<OffCpuKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
@@ -163,7 +165,9 @@ pub(crate) struct Scratch {
     /// Frames found in the kernel stretch so far.
     pub(crate) found: u32,
     pub(crate) wait: Wait,
-    pub(crate) off_cpu: OffCpuValue,
+    /// The wait that has just ended, and what is summed of one key.
+    pub(crate) interval: Interval,
+    pub(crate) sum: OffCpu,
     pub(crate) totals: ThreadTotals,
     /// A thread's first state, copied into its storage.
     pub(crate) thread: Thread,

@@ -165,22 +165,26 @@ pub(crate) fn syscall(task: Task, regs: *const pt_regs) -> i32 {
     if number < 0 { -1 } else { (number as i32 & i32::MAX) | compat }
 }
 
-/// The class of the wait that a task is in or enters.
+/// The class of the wait that a task is in.
 #[inline(always)]
 pub(crate) fn wait_class(task: Task, regs: *const pt_regs, syscall: i32) -> u32 {
     let file_mode = match class::call(syscall) {
         Call::Class(_) => 0,
-        Call::Read | Call::Write => {
-            // SAFETY: as in `registers`.
-            file_mode(task, unsafe { (&raw const (*regs).rdi).read_volatile() })
-        }
+        Call::Read | Call::Write => file_mode(task, descriptor(regs)),
     };
     class::wait(syscall, in_iowait(task), file_mode)
 }
 
+/// The descriptor that a reading or writing system call was given.
+#[inline(always)]
+pub(crate) fn descriptor(regs: *const pt_regs) -> u64 {
+    // SAFETY: as in `registers`.
+    unsafe { (&raw const (*regs).rdi).read_volatile() }
+}
+
 /// Mode of the inode behind a descriptor of the task; 0 if it has none or may not be read.
 #[inline(always)]
-fn file_mode(task: Task, descriptor: u64) -> u32 {
+pub(crate) fn file_mode(task: Task, descriptor: u64) -> u32 {
     if setting!(kernel_reads) == 0 {
         return 0;
     }

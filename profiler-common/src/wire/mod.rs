@@ -7,7 +7,7 @@ mod stack;
 mod task;
 
 pub use cpu::{CpuSample, cpu_mode};
-pub use off_cpu::{OffCpuKey, OffCpuValue, Wait, waker_flag};
+pub use off_cpu::{OffCpu, OffCpuKey, OffCpuValue, Wait, waker_flag};
 pub use stack::{StackRecord, frame, outcome, stack_kind};
 pub use task::{Exec, ThreadTotals, thread_flag};
 
@@ -25,6 +25,8 @@ pub mod tag {
     pub const EXEC: u32 = 5;
     /// An [`super::Exec`]: a process was born by fork, with its parent's mappings.
     pub const FORK: u32 = 6;
+    /// An [`super::OffCpu`], of a thread that is read or ends after the window closed.
+    pub const OFF_CPU: u32 = 7;
 }
 
 /// Starts every record: 16 bytes.

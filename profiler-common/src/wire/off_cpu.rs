@@ -41,6 +41,20 @@ pub struct OffCpuValue {
 }
 const _: () = assert!(size_of::<OffCpuValue>() == 32 + 4 * BUCKETS);
 
+/// Sums of a thread that were still in its own state when the window closed: 280 bytes.
+/// They are final: a second record of the same key says the same once more.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffCpu {
+    /// Tag [`super::tag::OFF_CPU`].
+    pub header: Header,
+    /// Which waits.
+    pub key: OffCpuKey,
+    /// Their sums.
+    pub value: OffCpuValue,
+}
+const _: () = assert!(size_of::<OffCpu>() == 16 + 40 + size_of::<OffCpuValue>());
+
 /// Bits of [`Wait::waker_flags`].
 pub mod waker_flag {
     /// A wake-up was seen.
@@ -66,7 +80,8 @@ pub struct Wait {
     pub waker_pid: u32,
     /// Thread that ended it; 0 is an idle CPU.
     pub waker_tid: u32,
-    /// Bits of [`waker_flag`].
+    /// Bits of [`waker_flag`]; 0 also for a wait that was blocked for less than half of `min_wait_ns`, whose
+    /// waker is not noted.
     pub waker_flags: u32,
     /// Always zero.
     pub reserved: u32,

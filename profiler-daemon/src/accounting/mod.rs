@@ -14,7 +14,7 @@ use std::collections::hash_map::Entry;
 
 use crate::model::{Capture, Losses, MonoNs, RawStack};
 use longest::Longest;
-use profiler_common::wire::{CpuSample, OffCpuKey, OffCpuValue, ThreadTotals, Wait};
+use profiler_common::wire::{CpuSample, OffCpu, OffCpuKey, OffCpuValue, ThreadTotals, Wait};
 use threads::Threads;
 
 /// Most on-CPU samples kept: 5 hours of one CPU at 99 Hz, 96 MB.
@@ -34,6 +34,8 @@ pub struct Accounts {
     stacks: HashMap<u64, RawStack>,
     cpu_samples: Vec<CpuSample>,
     off_cpu: HashMap<OffCpuKey, OffCpuValue>,
+    /// What threads had summed when the window closed.
+    last_sums: HashMap<OffCpuKey, OffCpuValue>,
     waits: Longest,
     over: Over,
 }
@@ -55,6 +57,7 @@ impl Accounts {
             stacks: HashMap::new(),
             cpu_samples: Vec::new(),
             off_cpu: HashMap::new(),
+            last_sums: HashMap::new(),
             waits: Longest::new(WAITS),
             over: Over::default(),
         }
@@ -75,6 +78,19 @@ impl Accounts {
                 entry.insert(*value);
             }
             Entry::Vacant(_) => self.over.off_cpu += value.count,
+        }
+    }
+
+    /// Takes what a thread had summed when the window closed. A thread that is read and ends before we
+    /// are gone says it twice, so a second record of the same key adds nothing.
+    pub fn last_sum(&mut self, sum: &OffCpu) {
+        let room = self.last_sums.len() < OFF_CPU_KEYS;
+        match self.last_sums.entry(sum.key) {
+            Entry::Vacant(entry) if room => {
+                entry.insert(sum.value);
+            }
+            Entry::Vacant(_) => self.over.off_cpu += sum.value.count,
+            Entry::Occupied(_) => {}
         }
     }
 
@@ -110,6 +126,9 @@ impl Accounts {
     /// if they last `min_wait_ns` or more. The losses are those of the bounds; a bound that held is
     /// there with 0.
     pub fn finish(mut self, end: MonoNs, min_wait_ns: u64) -> (Capture, Losses) {
+        for (key, value) in std::mem::take(&mut self.last_sums) {
+            self.off_cpu(key, &value);
+        }
         let threads = std::mem::take(&mut self.threads).latest();
         for totals in threads.iter().filter(|totals| totals.open_ns > 0) {
             self.off_cpu(totals.open, &sums::open_value(totals));

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::ThreadTime;
 use profiler_common::class;
 use profiler_common::histogram::{BUCKETS, bucket};
-use profiler_common::wire::{Header, thread_flag};
+use profiler_common::wire::{Header, OffCpu, tag, thread_flag};
 
 const MS: u64 = 1_000_000;
 
@@ -106,6 +106,21 @@ fn drained_entries_add_up() {
     assert_eq!((sum.blocked_ns, sum.run_queue_ns, sum.max_ns, sum.count), (12_000, 100, 9_000, 2));
     assert_eq!((sum.histogram[bucket(3_100)], sum.histogram[bucket(9_000)]), (1, 1));
     assert_eq!(capture.off_cpu.len(), 2);
+}
+
+#[test]
+fn last_sums_are_added_once_to_what_was_drained() {
+    let key = OffCpuKey { pid: 42, tid: 43, class: class::LOCK, ..OffCpuKey::default() };
+    let header = Header { tag: tag::OFF_CPU, ..Header::default() };
+    let last = OffCpu { header, key, value: value(3_000, 100) };
+    let other = OffCpu { key: OffCpuKey { tid: 44, ..key }, ..last };
+    let mut accounts = Accounts::start(MonoNs(0));
+    accounts.off_cpu(key, &value(9_000, 0));
+    // Thread 43 is read, and then it ends.
+    [last, other, last].iter().for_each(|sum| accounts.last_sum(sum));
+    let (capture, _) = accounts.finish(MonoNs(1), MS);
+    let sums = [key, other.key].map(|key| (capture.off_cpu[&key].blocked_ns, capture.off_cpu[&key].count));
+    assert_eq!(sums, [(12_000, 2), (3_000, 1)]);
 }
 
 #[test]

@@ -341,7 +341,7 @@ impl Pipeline {
         let bytes = self.kernel.read_threads()?;
         self.living = 0;
         for record in decode::records(&bytes) {
-            self.living += 1;
+            self.living += usize::from(matches!(record, Ok(Record::Thread(_))));
             self.take(record);
         }
         Ok(())
@@ -379,6 +379,7 @@ impl Pipeline {
                     self.follow(fork.pid, fork.generation);
                 }
             }
+            Ok(Record::OffCpu(sum)) => self.accounts.last_sum(&sum),
             Err(_) => self.undecodable += 1,
         }
     }

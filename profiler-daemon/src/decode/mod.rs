@@ -14,7 +14,7 @@ use crate::model::RawStack;
 use plain::{Plain, read};
 use profiler_common::limits::{KERNEL_FRAMES, USER_FRAMES};
 use profiler_common::wire::{
-    CpuSample, Exec, Header, StackRecord, ThreadTotals, Wait, cpu_mode, outcome, stack_kind, tag,
+    CpuSample, Exec, Header, OffCpu, StackRecord, ThreadTotals, Wait, cpu_mode, outcome, stack_kind, tag,
 };
 
 /// One message from the kernel programs.
@@ -31,12 +31,14 @@ pub enum Record {
     CpuSample(CpuSample),
     /// One long wait.
     Wait(Wait),
-    /// All time of one thread; boxed, since it is several times as large as the rest.
+    /// All time of one thread; boxed, since it is several times as large as most.
     Thread(Box<ThreadTotals>),
     /// A process called exec.
     Exec(Exec),
     /// A process was born.
     Fork(Exec),
+    /// Waits that a thread had summed when the window closed.
+    OffCpu(Box<OffCpu>),
 }
 
 impl Record {
@@ -49,6 +51,7 @@ impl Record {
             Record::Thread(_) => "thread",
             Record::Exec(_) => "exec",
             Record::Fork(_) => "fork",
+            Record::OffCpu(_) => "off-CPU sum",
         }
     }
 }
@@ -66,6 +69,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, DecodeError> {
         tag::THREAD => whole("thread", bytes).map(|totals| Record::Thread(Box::new(totals))),
         tag::EXEC => whole("exec", bytes).map(Record::Exec),
         tag::FORK => whole("fork", bytes).map(Record::Fork),
+        tag::OFF_CPU => whole("off-CPU sum", bytes).map(|sum| Record::OffCpu(Box::new(sum))),
         tag => Err(DecodeError::UnknownTag { tag }),
     }
 }
@@ -82,6 +86,7 @@ fn length(bytes: &[u8]) -> Result<usize, DecodeError> {
         tag::WAIT => size_of::<Wait>(),
         tag::THREAD => size_of::<ThreadTotals>(),
         tag::EXEC | tag::FORK => size_of::<Exec>(),
+        tag::OFF_CPU => size_of::<OffCpu>(),
         tag => return Err(DecodeError::UnknownTag { tag }),
     })
 }

@@ -1,4 +1,4 @@
-use profiler_common::wire::{CpuSample, Exec, Header, StackRecord, ThreadTotals, Wait};
+use profiler_common::wire::{CpuSample, Exec, Header, OffCpu, StackRecord, ThreadTotals, Wait};
 
 /// A wire type: `repr(C)`, made of integers only and without padding, so any bytes are a valid value.
 ///
@@ -17,6 +17,8 @@ unsafe impl Plain for Wait {}
 unsafe impl Plain for ThreadTotals {}
 // SAFETY: as for `Header`.
 unsafe impl Plain for Exec {}
+// SAFETY: as for `Header`.
+unsafe impl Plain for OffCpu {}
 // SAFETY: as for `Header`.
 unsafe impl Plain for StackRecord {}
 

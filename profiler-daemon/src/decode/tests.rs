@@ -26,6 +26,23 @@ fn totals_bytes(tid: u32) -> Vec<u8> {
     bytes
 }
 
+/// The sum of `count` waits.
+fn sum_bytes(count: u64) -> Vec<u8> {
+    let key = [pair(42, 43), 7, 8, pair(1, 202), pair(3, 0)];
+    let mut bytes = words(&[&[pair(tag::OFF_CPU, 0), 0], &key[..], &[500, 60, 300, count]].concat());
+    bytes.resize(size_of::<OffCpu>(), 0);
+    bytes
+}
+
+#[test]
+fn a_sum_comes_out_as_it_was_written() {
+    let Record::OffCpu(sum) = record(&sum_bytes(2)).unwrap() else { panic!("no sum") };
+    let (key, value) = (sum.key, sum.value);
+    assert_eq!((key.pid, key.tid, key.user_stack, key.kernel_stack), (42, 43, 7, 8));
+    assert_eq!((key.class, key.syscall, key.generation), (1, 202, 3));
+    assert_eq!((value.blocked_ns, value.run_queue_ns, value.max_ns, value.count), (500, 60, 300, 2));
+}
+
 #[test]
 fn a_stack_comes_out_as_it_was_walked() {
     let bytes = stack_bytes(0xabcd, stack_kind::USER, outcome::COMPLETE, 2, &[0x401000, 0x402000]);
@@ -77,7 +94,7 @@ fn what_is_wrong_is_named() {
         (vec![], DecodeError::NoHeader { length: 0 }),
         (vec![1; 15], DecodeError::NoHeader { length: 15 }),
         (words(&[pair(0, 0), 0]), DecodeError::UnknownTag { tag: 0 }),
-        (words(&[pair(7, 0), 0]), DecodeError::UnknownTag { tag: 7 }),
+        (words(&[pair(8, 0), 0]), DecodeError::UnknownTag { tag: 8 }),
         (words(&[pair(tag::EXEC, 0), 0]), length("exec", 48, 16)),
         (words(&[pair(tag::CPU_SAMPLE, 0), 0, 0, 0, 0, 0, 0]), length("cpu sample", 48, 56)),
         (words(&[pair(tag::CPU_SAMPLE, 0), 0, 0, pair(0, 2), 0, 0]), DecodeError::CpuMode { mode: 2 }),
@@ -101,6 +118,7 @@ fn no_cut_and_no_flipped_byte_panics() {
     let mut whole = vec![
         stack_bytes(9, stack_kind::KERNEL, 1, 3, &[1, 2, 3]),
         totals_bytes(5),
+        sum_bytes(3),
         words(&[pair(tag::CPU_SAMPLE, 1), 50, 0, 0, 0, 0]),
     ];
     for bytes in &mut whole {
@@ -127,8 +145,9 @@ fn an_unaligned_record_is_read_all_the_same() {
 }
 
 #[test]
-fn a_file_of_both_kinds_is_split() {
+fn a_file_of_all_kinds_is_split() {
     let mut file = totals_bytes(5);
+    file.extend(sum_bytes(7));
     file.extend(stack_bytes(9, stack_kind::USER, 0, 1, &[0x1000]));
     file.extend(stack_bytes(10, stack_kind::KERNEL, 0, 0, &[]));
     file.extend(totals_bytes(6));
@@ -136,10 +155,11 @@ fn a_file_of_both_kinds_is_split() {
         .map(|record| match record.unwrap() {
             Record::Thread(totals) => u64::from(totals.tid),
             Record::Stack { id, .. } => id,
+            Record::OffCpu(sum) => sum.value.count,
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(kinds, [5, 9, 10, 6]);
+    assert_eq!(kinds, [5, 7, 9, 10, 6]);
 }
 
 #[test]

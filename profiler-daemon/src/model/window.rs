@@ -222,7 +222,7 @@ pub struct Wait {
     pub idle: bool,
     /// Where.
     pub stack: StackId,
-    /// Who ended it; `None` if not seen.
+    /// Who ended it; `None` if not seen, or if less than half of the least wait was blocked.
     pub waker: Option<Waker>,
 }
 

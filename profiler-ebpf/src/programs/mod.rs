@@ -2,4 +2,5 @@
 
 mod cpu;
 mod sched;
+mod sums;
 mod task;

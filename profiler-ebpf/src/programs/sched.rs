@@ -1,15 +1,20 @@
 //! Switches and wake-ups: where all time comes from.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{BPF_NOEXIST, task_struct};
+use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use profiler_common::wire::{OffCpuKey, OffCpuValue, Wait, tag, thread_flag, waker_flag};
-use profiler_common::{class, fault, histogram};
-use profiler_ebpf::rules::ledger::{Interval, Missed};
+use profiler_common::settings::Control;
+use profiler_common::wire::{Wait, tag, thread_flag, waker_flag};
+use profiler_common::{class, fault};
+use profiler_ebpf::rules::class::{self as calls, Call};
+use profiler_ebpf::rules::ledger::Missed;
+use profiler_ebpf::rules::memo::NO_DESCRIPTOR;
+use profiler_ebpf::rules::sums::Place;
 
-use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, Thread, control, scratch, setting};
+use crate::maps::{Scratch, Thread, control, scratch, setting};
+use crate::programs::sums;
 use crate::programs::task::write_totals;
 use crate::stack::{self, KernelPlace, Owner};
 use crate::task::{self, TASK_DEAD, Task};
@@ -29,7 +34,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             && let Some(thread) = threads::get(prev)
         {
             // SAFETY: the thread's run-queue lock is held: nobody else books its switches.
-            end_thread(scratch, prev, unsafe { &mut *thread }, control.stop_ns);
+            end_thread(scratch, prev, unsafe { &mut *thread }, control.stop_ns, control);
         }
         return 0;
     }
@@ -38,7 +43,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.
         unsafe {
             now_ns = bpf_ktime_get_ns();
-            switch_out(&ctx, scratch, prev, &mut *thread, now_ns);
+            switch_out(&ctx, scratch, prev, &mut *thread, now_ns, control);
         }
     }
     if let Some(thread) = threads::get(next) {
@@ -54,7 +59,14 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thread: &mut Thread, now_ns: u64) {
+fn switch_out(
+    ctx: &BtfTracePointContext,
+    scratch: &mut Scratch,
+    prev: Task,
+    thread: &mut Thread,
+    now_ns: u64,
+    control: Control,
+) {
     let preempted: bool = ctx.arg::<u64>(0) & 1 != 0;
     let state = prev_state(ctx, prev);
     let regs = task::user_regs(prev);
@@ -62,20 +74,29 @@ fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thr
     let ended = state & TASK_DEAD != 0;
 
     let mut wait_class = class::PREEMPTED;
-    thread.syscall = task::syscall(prev, regs);
-    thread.user_stack = 0;
-    thread.kernel_stack = 0;
+    let syscall = task::syscall(prev, regs);
+    let (mut user_stack, mut kernel_stack) = (0, 0);
     if blocks && !ended {
-        wait_class = task::wait_class(prev, regs, thread.syscall);
-        if setting!(kernel_stacks) != 0 {
-            let place = KernelPlace { context: ctx.as_ptr(), regs, syscall: thread.syscall, state };
-            thread.kernel_stack = stack::kernel_of_wait(scratch, thread, place);
-        }
+        let descriptor = match calls::call(syscall) {
+            Call::Class(_) => NO_DESCRIPTOR,
+            Call::Read | Call::Write => task::descriptor(regs),
+        };
+        let read_mode = || if descriptor == NO_DESCRIPTOR { 0 } else { task::file_mode(prev, descriptor) };
+        let file_mode = if setting!(kernel_stacks) != 0 {
+            let place = KernelPlace { context: ctx.as_ptr(), regs, syscall, state, descriptor };
+            let (stack, file_mode) = stack::kernel_of_wait(scratch, thread, place, read_mode);
+            kernel_stack = stack;
+            file_mode
+        } else {
+            read_mode()
+        };
+        wait_class = calls::wait(syscall, task::in_iowait(prev), file_mode);
     }
     if setting!(user_stacks) != 0 && !ended {
         let owner = Owner { pid: task::pid(prev), generation: thread.generation };
-        thread.user_stack = stack::user_of_wait(scratch, thread, regs, thread.syscall, owner);
+        user_stack = stack::user_of_wait(scratch, thread, regs, syscall, owner);
     }
+    thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation: thread.generation };
 
     begin(&mut thread.switch_seq);
     let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);
@@ -83,7 +104,7 @@ fn switch_out(ctx: &BtfTracePointContext, scratch: &mut Scratch, prev: Task, thr
     count_missed(missed);
 
     if ended {
-        end_thread(scratch, prev, thread, now_ns);
+        end_thread(scratch, prev, thread, now_ns, control);
     }
 }
 
@@ -95,8 +116,14 @@ fn prev_state(ctx: &BtfTracePointContext, prev: Task) -> u32 {
 
 /// Sends the totals of a thread that runs no more.
 #[inline(always)]
-fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u64) {
+fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u64, control: Control) {
     thread.flags |= thread_flag::ENDED;
+    sums::name(scratch, task);
+    if control.stop_ns == 0 {
+        sums::to_map(scratch, thread, control.active)
+    } else {
+        sums::to_ring(scratch, thread)
+    };
     write_totals(&mut scratch.totals, task, thread, end_ns);
     // SAFETY: a whole record.
     unsafe { emit::record(&raw const scratch.totals, size_of_val(&scratch.totals), fault::RING_FULL_THREAD) };
@@ -105,7 +132,6 @@ fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u6
 
 #[inline(always)]
 fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64, active: u32) {
-    let wait_class = thread.ledger.class;
     let wake_ns = thread.ledger.off_ns + thread.ledger.open_blocked_ns;
     begin(&mut thread.switch_seq);
     let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
@@ -116,18 +142,17 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
     if total_ns == 0 {
         return;
     }
-    // Built in working memory: the BPF stack has no room for it.
-    let wait = &mut scratch.wait;
-    wait.key.pid = task::pid(next);
-    wait.key.tid = task::tid(next);
-    wait.key.user_stack = thread.user_stack;
-    wait.key.kernel_stack = thread.kernel_stack;
-    wait.key.class = wait_class;
-    wait.key.syscall = thread.syscall;
-    wait.key.generation = thread.generation;
-    wait.key.reserved = 0;
-    add_interval(&wait.key, &mut scratch.off_cpu, &interval, active != 0);
+    if !thread.sums.add(&thread.place, &interval) {
+        sums::name(scratch, next);
+        scratch.interval = interval;
+        sums::add_elsewhere(scratch, thread, active);
+    }
     if total_ns >= setting!(min_wait_ns) {
+        sums::name(scratch, next);
+        sums::place(&mut scratch.sum.key, &thread.place);
+        // Built in working memory: the BPF stack has no room for it.
+        let wait = &mut scratch.wait;
+        wait.key = scratch.sum.key;
         wait.header.tag = tag::WAIT;
         // SAFETY: no arguments.
         wait.header.cpu = unsafe { bpf_get_smp_processor_id() };
@@ -143,47 +168,6 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
     }
     thread.waker_flags = 0;
     thread.waker = 0;
-}
-
-/// Adds one wait to the map that is written now. `first` is working memory for a new entry.
-#[inline(always)]
-fn add_interval(key: &OffCpuKey, first: &mut OffCpuValue, interval: &Interval, is_second: bool) {
-    let total_ns = interval.blocked_ns + interval.run_queue_ns;
-    let bucket = histogram::bucket(total_ns);
-    let entry = if is_second { OFF_CPU_B.get_ptr_mut(key) } else { OFF_CPU_A.get_ptr_mut(key) };
-    if let Some(entry) = entry {
-        // SAFETY: the key holds the tid, whose switch-ins are serial: nobody else writes this entry.
-        let value = unsafe { &mut *entry };
-        value.blocked_ns += interval.blocked_ns;
-        value.run_queue_ns += interval.run_queue_ns;
-        value.count += 1;
-        if total_ns > value.max_ns {
-            value.max_ns = total_ns;
-        }
-        if let Some(slot) = value.histogram.get_mut(bucket) {
-            *slot += 1;
-        }
-        return;
-    }
-    let value = first;
-    value.blocked_ns = interval.blocked_ns;
-    value.run_queue_ns = interval.run_queue_ns;
-    value.max_ns = total_ns;
-    value.count = 1;
-    let mut index = 0;
-    while index < histogram::BUCKETS {
-        value.histogram[index] = u32::from(index == bucket);
-        index += 1;
-    }
-    let value: &OffCpuValue = value;
-    let inserted = if is_second {
-        OFF_CPU_B.insert(key, value, BPF_NOEXIST.into())
-    } else {
-        OFF_CPU_A.insert(key, value, BPF_NOEXIST.into())
-    };
-    if inserted.is_err() {
-        emit::count(fault::OFF_CPU_FULL);
-    }
 }
 
 /// A thread is being woken. This hook, not `sched_wakeup`, since it always runs where the waker is: a
@@ -204,7 +188,8 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     begin(&mut thread.wake_seq);
     let was_blocked = thread.ledger.wake(now_ns);
     end(&mut thread.wake_seq);
-    if was_blocked {
+    // A wait that is short so far is hardly one that is sent by itself: most wake-ups are spared this.
+    if was_blocked && thread.ledger.open_blocked_ns >= setting!(min_wait_ns) / 2 {
         // SAFETY: no arguments.
         let current = unsafe { bpf_get_current_task_btf() };
         // From kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,

@@ -10,6 +10,7 @@ use profiler_common::{class, fault};
 use profiler_ebpf::rules::ledger::state;
 
 use crate::maps::{Scratch, Thread, control, scratch, setting};
+use crate::programs::sums;
 use crate::stack::{self, Owner};
 use crate::task::{self, Task};
 use crate::{emit, filter, threads};
@@ -182,6 +183,10 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
             unsafe {
                 let seq = (&raw const (*meta).seq).read_volatile();
                 bpf_seq_write(seq, (&raw const scratch.totals).cast(), size_of::<ThreadTotals>() as u32);
+                if stop_ns != 0 {
+                    sums::name(scratch, task);
+                    sums::to_file(scratch, thread, seq);
+                }
             }
             return 0;
         }
@@ -207,19 +212,19 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
     let (thread, scratch) = unsafe { (&mut *thread, &mut *scratch) };
     let began_ns = thread.ledger.off_ns;
     let state = thread.ledger.state;
-    if (state != state::BLOCKED && state != state::RUNNABLE) || thread.user_stack != 0 {
+    if (state != state::BLOCKED && state != state::RUNNABLE) || thread.place.user_stack != 0 {
         return 0;
     }
     let owner = Owner { pid: task::pid(task), generation: thread.generation };
     let regs = task::user_regs(task);
     // SAFETY: `meta` is typed and starts with the file.
     let seq = unsafe { (&raw const (*meta).seq).read_volatile() };
-    let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, thread.syscall, owner, seq);
+    let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, thread.place.syscall, owner, seq);
     // A thread that ran meanwhile was read in the midst of things.
     if thread.ledger.off_ns == began_ns && thread.ledger.state == state {
-        thread.user_stack = user_stack;
+        thread.place.user_stack = user_stack;
         if state == state::BLOCKED {
-            thread.kernel_stack = kernel_stack;
+            thread.place.kernel_stack = kernel_stack;
         }
     }
     0
@@ -240,14 +245,15 @@ fn seed(scratch: &mut Scratch, task: Task) {
     let sum_exec_ns = task::sum_exec_ns(task);
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
+    let regs = task::user_regs(task);
+    initial.place.syscall = task::syscall(task, regs);
     if on_cpu != 0 {
         initial.ledger.start_running(now_ns, sum_exec_ns);
     } else if state == 0 {
         initial.ledger.start_runnable(now_ns, sum_exec_ns);
     } else {
-        let regs = task::user_regs(task);
-        initial.syscall = task::syscall(task, regs);
-        initial.ledger.start_blocked(now_ns, sum_exec_ns, task::wait_class(task, regs, initial.syscall));
+        initial.place.class = task::wait_class(task, regs, initial.place.syscall);
+        initial.ledger.start_blocked(now_ns, sum_exec_ns, initial.place.class);
     }
     if threads::create(task, initial).is_none() {
         emit::count(fault::THREAD_STATE);
@@ -267,6 +273,7 @@ fn prepare(thread: &mut Thread, task: Task, generation: u32, flags: u32) {
         }
     }
     thread.generation = generation;
+    thread.place.generation = generation;
     thread.flags = flags;
     thread.start_ns = task::start_ns(task);
     thread.utime_ns = task::utime_ns(task);
@@ -309,11 +316,6 @@ pub(crate) fn write_totals(totals: &mut ThreadTotals, task: Task, thread: &Threa
     let open: &mut OffCpuKey = &mut totals.open;
     open.pid = totals.pid;
     open.tid = totals.tid;
-    open.user_stack = thread.user_stack;
-    open.kernel_stack = thread.kernel_stack;
-    open.class = thread.ledger.class;
-    open.syscall = thread.syscall;
-    open.generation = thread.generation;
-    open.reserved = 0;
+    sums::place(open, &thread.place);
     task::comm(task, &mut totals.comm);
 }

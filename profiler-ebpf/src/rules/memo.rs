@@ -16,6 +16,11 @@ pub const KERNEL_SPAN: usize = 2048;
 /// moves them by a random distance at every call, and they follow from the rest.
 pub const KERNEL_ENTRY_FRAMES: usize = 2;
 
+/// In place of a descriptor: the system call names none.
+pub const NO_DESCRIPTOR: u64 = u64::MAX;
+/// In place of a file's mode: has to be asked for.
+pub const MODE_UNKNOWN: u32 = u32::MAX;
+
 /// A remembered user stack. `stack` is 0 in an empty slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +48,9 @@ pub struct UserSlot {
 }
 
 /// A remembered kernel stack. `stack` is 0 in an empty slot.
+///
+/// With it the kind of file is known: reading and writing go through the functions of the file's own kind, so the
+/// same stack at the same descriptor is a wait for the same kind.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct KernelSlot {
@@ -60,8 +68,10 @@ pub struct KernelSlot {
     pub span: u32,
     /// Number of words.
     pub words: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Mode of the file behind `descriptor`, see `class::wait`.
+    pub file_mode: u32,
+    /// Descriptor that was read or written, [`NO_DESCRIPTOR`] in other calls.
+    pub descriptor: u64,
     /// Where each word lies, in bytes above the program's context; multiples of eight.
     pub at: [u16; KERNEL_WORDS],
 }

@@ -1,7 +1,8 @@
 //! The pure rules: what a switch does to a thread's time, what a wait waits for, how a stack is
-//! walked, and how a stack is recognised.
+//! walked, how a stack is recognised, and where waits are summed.
 
 pub mod class;
 pub mod ledger;
 pub mod memo;
+pub mod sums;
 pub mod unwind;

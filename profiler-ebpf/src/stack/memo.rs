@@ -129,6 +129,9 @@ pub(super) extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Threa
             read = span;
         }
         if hash_kernel(scratch, slot.words, &slot.at) == slot.hash {
+            if slot.descriptor == key.descriptor {
+                scratch.kernel_key.file_mode = slot.file_mode;
+            }
             return slot.stack;
         }
     }
@@ -181,6 +184,8 @@ pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thr
     slot.length = key.length;
     slot.span = u32::from(slot.at[(wanted - 1) & (KERNEL_WORDS - 1)]) + 8;
     slot.words = wanted as u32;
+    slot.file_mode = key.file_mode;
+    slot.descriptor = key.descriptor;
     slot.hash = hash_kernel(scratch, wanted as u32, &slot.at);
     0
 }

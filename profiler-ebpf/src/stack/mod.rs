@@ -16,6 +16,7 @@ use core::ffi::c_void;
 use profiler_common::fault::{self, counter};
 use profiler_common::limits::KERNEL_FRAMES;
 use profiler_common::wire::{outcome, stack_kind};
+use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 
 use crate::emit;
 use crate::maps::{PROCESSES, Scratch, Thread, setting};
@@ -46,6 +47,8 @@ pub(crate) struct KernelPlace {
     pub(crate) syscall: i32,
     /// Task state at the switch.
     pub(crate) state: u32,
+    /// What is read or written, see `task::descriptor`.
+    pub(crate) descriptor: u64,
 }
 
 /// What tells kernel paths apart before any word is compared.
@@ -56,8 +59,9 @@ pub(crate) struct KernelKey {
     state: u32,
     /// In an exception the distance to the saved registers, else 0.
     length: u32,
-    /// Always zero.
-    reserved: u32,
+    /// Mode of the file behind the descriptor, `MODE_UNKNOWN` while it was not looked at.
+    file_mode: u32,
+    descriptor: u64,
     /// Where the stretch begins, and how far the saved registers are from there.
     context: u64,
     distance: u64,
@@ -135,15 +139,23 @@ fn walk_own(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32) {
     walk_user(scratch);
 }
 
-/// Id of the kernel stack of the current task, which is being switched out; 0 if it has none.
+/// Id of the kernel stack of the current task, which is being switched out, 0 if it has none; and the mode of
+/// the file behind its descriptor, which `read_mode` reads unless the memo knows it.
 #[inline(always)]
-pub(crate) fn kernel_of_wait(scratch: &mut Scratch, thread: &mut Thread, place: KernelPlace) -> u64 {
+pub(crate) fn kernel_of_wait(
+    scratch: &mut Scratch,
+    thread: &mut Thread,
+    place: KernelPlace,
+    read_mode: impl Fn() -> u32,
+) -> (u64, u32) {
     let distance = (place.regs as u64).wrapping_sub(place.context as u64);
     scratch.kernel_key.syscall = place.syscall;
     scratch.kernel_key.state = place.state;
     scratch.kernel_key.length = if place.syscall < 0 { distance as u32 } else { 0 };
     scratch.kernel_key.context = place.context as u64;
     scratch.kernel_key.distance = distance;
+    scratch.kernel_key.descriptor = place.descriptor;
+    scratch.kernel_key.file_mode = MODE_UNKNOWN;
     if setting!(kernel_reads) != 0 {
         let known = recall_kernel(scratch, thread);
         if known != 0 {
@@ -151,18 +163,21 @@ pub(crate) fn kernel_of_wait(scratch: &mut Scratch, thread: &mut Thread, place: 
             if setting!(verify_memo) != 0 && walk_kernel(scratch, place.context, SWITCH_SKIP) {
                 verify(known, id_of_kernel(scratch));
             }
-            return known;
+            let known_mode = scratch.kernel_key.file_mode;
+            return (known, if known_mode == MODE_UNKNOWN { read_mode() } else { known_mode });
         }
     }
     emit::count(counter::KERNEL_WALK);
+    let file_mode = read_mode();
     if !walk_kernel(scratch, place.context, SWITCH_SKIP) {
-        return 0;
+        return (0, file_mode);
     }
+    scratch.kernel_key.file_mode = file_mode;
     let stack = send_kernel(scratch);
     if setting!(kernel_reads) != 0 && stack != 0 {
         remember_kernel(scratch, thread, stack);
     }
-    stack
+    (stack, file_mode)
 }
 
 /// Id of the kernel stack under an interrupt that samples the CPU; 0 if it has none.

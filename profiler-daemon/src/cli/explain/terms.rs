@@ -341,8 +341,10 @@ pub(super) static TERMS: &[Term] = &[
         &["waker", "wakers"],
         "The threads that ended waits at this place, such as the one that let go of the lock, with the share of the \
          waits' time that each ended.",
-        "The thread that ran when `sched_waking` fired, of waits at least `--min-wait` long.",
-        "A thread that an interrupt happened to interrupt may be named; an idle CPU's interrupt is shown as the kernel.",
+        "The thread that ran when `sched_waking` fired, of waits at least `--min-wait` long and blocked for at least half \
+         of that.",
+        "Waits that reached `--min-wait` mostly by waiting for a CPU. A thread that an interrupt happened to interrupt may \
+         be named; an idle CPU's interrupt is shown as the kernel.",
     ),
     term(
         Group::Place,
@@ -531,7 +533,7 @@ pub(super) static TERMS: &[Term] = &[
         "ring_full_thread",
         &[],
         "The ring to the daemon was full and the totals of an ended thread were lost: its time is missing from the \
-         ledger.",
+         ledger. Or, at the very end, waits that it had summed: those are missing from the gaps.",
         "",
         "",
     ),

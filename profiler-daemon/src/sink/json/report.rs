@@ -258,7 +258,7 @@ pub(super) struct Wait<'a> {
     pub(super) tid: u32,
     /// Where, leaf first.
     pub(super) stack: Vec<Frame<'a>>,
-    /// Who ended it; null if not seen.
+    /// Who ended it; null if not seen, or if less than half of `--min-wait` was blocked.
     pub(super) waker: Option<Waker<'a>>,
 }
 

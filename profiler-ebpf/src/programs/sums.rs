@@ -1,0 +1,150 @@
+//! The ways of summed waits: from the thread's own sums to the map, and to the daemon once the window is
+//! closed. While it is open a sum leaves its thread when another place needs the slot, or the thread
+//! ends; what is left then the iterator `threads` writes.
+//!
+//! After the end nothing changes a sum any more, so a thread that is read and then ends, and says its
+//! sums twice, says the same twice.
+
+use aya_ebpf::bindings::{BPF_NOEXIST, seq_file};
+use aya_ebpf::helpers::generated::bpf_seq_write;
+use core::mem::offset_of;
+use profiler_common::fault;
+use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, tag};
+use profiler_ebpf::rules::sums::{self, Place, SLOTS};
+
+use crate::emit;
+use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, Thread};
+use crate::task::{self, Task};
+
+/// Says whose sums follow. They are built in working memory: the BPF stack has no room for them.
+#[inline(always)]
+pub(crate) fn name(scratch: &mut Scratch, task: Task) {
+    scratch.sum.key.pid = task::pid(task);
+    scratch.sum.key.tid = task::tid(task);
+}
+
+/// Fills in what else a key is made of.
+#[inline(always)]
+pub(crate) fn place(key: &mut OffCpuKey, place: &Place) {
+    key.user_stack = place.user_stack;
+    key.kernel_stack = place.kernel_stack;
+    key.class = place.class;
+    key.syscall = place.syscall;
+    key.generation = place.generation;
+    key.reserved = 0;
+}
+
+/// Adds `scratch.interval` where no slot sums its place: to a slot that gives way, or to the map.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn add_elsewhere(scratch: *mut Scratch, thread: *mut Thread, active: u32) -> u32 {
+    // SAFETY: the verifier checks the pointers; nobody else uses this working memory, and the thread is being
+    // switched by this program.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    if let Some(slot) = thread.sums.admit() {
+        slot_to_map(scratch, thread, slot as u32, active);
+        thread.sums.start(slot, &thread.place, &scratch.interval);
+        return 0;
+    }
+    place(&mut scratch.sum.key, &thread.place);
+    sums::first(&mut scratch.sum.value, &scratch.interval);
+    let value = &raw const scratch.sum.value;
+    add_to_map(&scratch.sum.key, value, active);
+    0
+}
+
+/// Sends the sums of a thread that ends to the map.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn to_map(scratch: *mut Scratch, thread: *mut Thread, active: u32) -> u32 {
+    let mut slot = 0;
+    while slot < SLOTS {
+        slot_to_map(scratch, thread, slot as u32, active);
+        slot += 1;
+    }
+    0
+}
+
+/// Adds the sum of one slot to the map; `scratch.sum.key` says whose it is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn slot_to_map(scratch: *mut Scratch, thread: *mut Thread, slot: u32, active: u32) -> u32 {
+    // SAFETY: as in `add_elsewhere`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let slot = slot as usize & (SLOTS - 1);
+    let value = &thread.sums.values[slot];
+    if value.count != 0 {
+        place(&mut scratch.sum.key, &thread.sums.places[slot]);
+        add_to_map(&scratch.sum.key, value, active);
+    }
+    0
+}
+
+/// Adds a sum to the map that is written now.
+#[inline(always)]
+fn add_to_map(key: &OffCpuKey, more: *const OffCpuValue, active: u32) {
+    // SAFETY: the callers have it from a reference.
+    let more = unsafe { &*more };
+    let entry = if active != 0 { OFF_CPU_B.get_ptr_mut(key) } else { OFF_CPU_A.get_ptr_mut(key) };
+    if let Some(entry) = entry {
+        // SAFETY: the key holds the tid, whose switches are serial: nobody else writes this entry.
+        sums::merge(unsafe { &mut *entry }, more);
+        return;
+    }
+    let inserted = if active != 0 {
+        OFF_CPU_B.insert(key, more, BPF_NOEXIST.into())
+    } else {
+        OFF_CPU_A.insert(key, more, BPF_NOEXIST.into())
+    };
+    if inserted.is_err() {
+        emit::add(fault::OFF_CPU_FULL, more.count);
+    }
+}
+
+/// Sends the sums of a thread that ends after the window.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn to_ring(scratch: *mut Scratch, thread: *mut Thread) -> u32 {
+    // SAFETY: as in `add_elsewhere`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let mut slot = 0;
+    while slot < SLOTS {
+        if thread.sums.values[slot].count != 0 {
+            fill(&mut scratch.sum, &thread.sums.places[slot]);
+            scratch.sum.value = thread.sums.values[slot];
+            // SAFETY: a whole record.
+            unsafe { emit::record(&raw const scratch.sum, size_of::<OffCpu>(), fault::RING_FULL_THREAD) };
+        }
+        slot += 1;
+    }
+    0
+}
+
+/// Writes the sums of a thread to an iterator's file, after the window.
+#[inline(always)]
+pub(super) fn to_file(scratch: &mut Scratch, thread: &Thread, seq: *mut seq_file) {
+    const VALUE: usize = offset_of!(OffCpu, value);
+    let mut slot = 0;
+    while slot < SLOTS {
+        let value = &thread.sums.values[slot];
+        if value.count != 0 {
+            fill(&mut scratch.sum, &thread.sums.places[slot]);
+            // SAFETY: the record's start lies in working memory, its sums in the thread's state; both stay
+            // during the call.
+            unsafe {
+                bpf_seq_write(seq, (&raw const scratch.sum).cast(), VALUE as u32);
+                bpf_seq_write(seq, (&raw const *value).cast(), size_of::<OffCpuValue>() as u32);
+            }
+        }
+        slot += 1;
+    }
+}
+
+/// Completes the part of a record that comes before its sums.
+#[inline(always)]
+fn fill(sum: &mut OffCpu, from: &Place) {
+    sum.header.tag = tag::OFF_CPU;
+    sum.header.cpu = 0;
+    sum.header.at_ns = 0;
+    place(&mut sum.key, from);
+}
