@@ -44,7 +44,8 @@ pub fn elf(machine: u16, name: &str, section: &[u8]) -> Vec<u8> {
     let mut out = b"\x7fELF\x02\x01\x01".to_vec();
     out.resize(16, 0);
     let mut put = |number: u64, bytes: usize| out.extend(&number.to_le_bytes()[..bytes]);
-    for (number, bytes) in [(3, 2), (machine.into(), 2), (1, 4), (0, 8), (64, 8), (headers as u64, 8), (0, 4), (64, 2)] {
+    for (number, bytes) in [(3, 2), (machine.into(), 2), (1, 4), (0, 8), (64, 8), (headers as u64, 8), (0, 4), (64, 2)]
+    {
         put(number, bytes);
     }
     for number in [56, 1, 64, 3, 1] {
