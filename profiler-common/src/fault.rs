@@ -61,8 +61,10 @@ pub mod counter {
     pub const KERNEL_WALK: u32 = USER_HIT + 3;
     /// A recognised stack was walked as well, to compare (verify mode).
     pub const VERIFIED: u32 = USER_HIT + 4;
+    /// A user stack was not walked, for the budget's sake.
+    pub const USER_SKIPPED: u32 = USER_HIT + 5;
     /// CPU samples by how a walk by frame pointers alone ended, one counter each of `wire::outcome`.
-    pub const FRAME_POINTER: u32 = USER_HIT + 5;
+    pub const FRAME_POINTER: u32 = USER_HIT + 6;
     /// Number of slots of the map, faults and counters together.
     pub const SLOTS: u32 = FRAME_POINTER + crate::wire::outcome::COUNT as u32;
 }

@@ -10,6 +10,10 @@ pub const RING_BYTES: u32 = 4 << 20;
 pub const OFF_CPU_ENTRIES: u32 = 16_384;
 /// Stacks that the kernel remembers having sent; the least used is forgotten and sent again.
 pub const SENT_STACKS: u32 = 16_384;
+/// Over how long the cost of a thread's stacks is kept within its budget: 2^26 ns, 67 ms.
+pub const WALK_PERIOD_SHIFT: u32 = 26;
+/// What new stacks of a thread's waits may cost in one such period, a 64th of it: 1.6 % of the thread's wall time.
+pub const WALK_BUDGET_NS: u32 = 1 << (WALK_PERIOD_SHIFT - 6);
 /// Most processes, names or cgroups that a filter lists.
 pub const FILTER_ENTRIES: u32 = 1_024;
 /// Most threads alive at once when thread state has to live in a hash (Linux before 5.11).

@@ -96,8 +96,8 @@ pub struct Settings {
     pub verify_memo: u32,
     /// 1 also walks by frame pointers alone at each CPU sample, and counts how that ends: a test mode.
     pub compare_walks: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// What new stacks of a thread's waits may cost in one period, see `limits::WALK_BUDGET_NS`; 0 walks all of them.
+    pub walk_budget_ns: u32,
     /// Nanoseconds of one scheduler tick: how far a running thread's run time may lag.
     pub tick_ns: u32,
     /// Structure offsets of this kernel.

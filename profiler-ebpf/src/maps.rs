@@ -10,6 +10,7 @@ use profiler_common::unwind::{
     PROCESSES as MOST_PROCESSES, ProcessMappings, RULES as MOST_RULES, Rule, SLAB_WORDS, SLABS as MOST_SLABS,
 };
 use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
+use profiler_ebpf::rules::budget::Budget;
 use profiler_ebpf::rules::ledger::{Interval, Ledger};
 use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::sums::{Place, Sums};
@@ -30,7 +31,7 @@ static SETTINGS: Settings = Settings {
     kernel_stacks: 0,
     verify_memo: 0,
     compare_walks: 0,
-    reserved: 0,
+    walk_budget_ns: 0,
     tick_ns: 0,
     // SAFETY: plain integers.
     offsets: unsafe { core::mem::zeroed() },
@@ -80,6 +81,8 @@ pub(crate) struct Thread {
     pub(crate) utime_ns: u64,
     pub(crate) stime_ns: u64,
     pub(crate) memo: Memo,
+    /// What the walks cost of stacks that the memo did not know.
+    pub(crate) budget: Budget,
     /// Waits that are over and not in the off-CPU map.
     pub(crate) sums: Sums,
 }

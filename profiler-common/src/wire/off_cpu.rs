@@ -19,10 +19,22 @@ pub struct OffCpuKey {
     pub syscall: i32,
     /// Generation of the process, see [`Exec::generation`](super::Exec).
     pub generation: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// How the user stack came to be taken or not, see [`sampling`].
+    pub sampling: u32,
 }
 const _: () = assert!(size_of::<OffCpuKey>() == 40);
+
+/// How the user stack of a wait came to be taken or not: a level and, unless that is 0, one of two bits.
+pub mod sampling {
+    /// Recognised, or walked like every other one.
+    pub const EXACT: u32 = 0;
+    /// Bits of the level: one new stack in 2^level was walked.
+    pub const LEVEL: u32 = 0xf;
+    /// Bit: walked by chance, and stands for those of its level that were not.
+    pub const WALKED: u32 = 0x10;
+    /// Bit: not walked for the budget's sake; there is no user stack.
+    pub const SKIPPED: u32 = 0x20;
+}
 
 /// The summed waits of one key: 224 bytes.
 #[repr(C)]

@@ -1,6 +1,7 @@
 //! What the kernel programs must know of this kernel before they are loaded.
 
 use nix::time::{ClockId, clock_getres};
+use profiler_common::limits::WALK_BUDGET_NS;
 use profiler_common::settings::{Offsets, Settings};
 
 use super::btf::{Btf, BtfError};
@@ -44,6 +45,7 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         kernel_reads: u32::from(!is_confidential()),
         user_stacks: 1,
         kernel_stacks: 1,
+        walk_budget_ns: WALK_BUDGET_NS,
         tick_ns: tick_ns(),
         offsets,
         ..Settings::default()

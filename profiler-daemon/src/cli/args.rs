@@ -163,6 +163,9 @@ pub struct RecordArgs {
     /// Walk every stack that the memo recognises as well, and count differences
     #[arg(long, hide = true)]
     pub verify_memo: bool,
+    /// Walk the stack of every wait that the memo does not recognise, whatever that costs
+    #[arg(long, hide = true)]
+    pub walk_all: bool,
     /// Walk by frame pointers alone beside each on-CPU sample, and report how that ends
     #[arg(long, hide = true)]
     pub compare_walks: bool,

@@ -64,6 +64,7 @@ fn plan(args: &RecordArgs, target: &Target) -> Result<(Plan, Vec<u32>), CliError
         rate_hz: args.rate,
         min_wait_ns: u64::try_from(args.min_wait.as_nanos()).unwrap_or(u64::MAX),
         verify_memo: args.verify_memo,
+        walk_all: args.walk_all,
         compare_walks: args.compare_walks,
         hashed_threads: args.hashed_threads,
         ..Plan::default()

@@ -56,6 +56,8 @@ pub struct Plan {
     pub min_wait_ns: u64,
     /// Walk fully beside every recognised stack and count differences: a test mode.
     pub verify_memo: bool,
+    /// Walk the stack of every wait that is not recognised, whatever that costs: a test mode.
+    pub walk_all: bool,
     /// Walk by frame pointers alone beside each CPU sample and count how that ends: for comparison.
     pub compare_walks: bool,
     /// Most bytes of kernel memory for unwind tables.
@@ -128,6 +130,9 @@ impl Pipeline {
         settings.min_wait_ns = plan.min_wait_ns;
         settings.verify_memo = plan.verify_memo.into();
         settings.compare_walks = plan.compare_walks.into();
+        if plan.walk_all {
+            settings.walk_budget_ns = 0;
+        }
         plan.filter.cgroups = cgroup_ids(&plan.cgroups)?;
         let kernel = if plan.hashed_threads {
             Kernel::load(hashed, settings, &plan.filter)?
@@ -319,6 +324,7 @@ impl Pipeline {
                 tables_bytes: tables.bytes,
                 tables_files: tables.files,
                 user_memo: (count(fault::counter::USER_HIT), count(fault::counter::USER_WALK)),
+                user_skipped: count(fault::counter::USER_SKIPPED),
                 kernel_memo: (count(fault::counter::KERNEL_HIT), count(fault::counter::KERNEL_WALK)),
                 ..Overhead::default()
             },

@@ -233,6 +233,8 @@ pub struct StackQuality {
     pub outcomes: [(u64, u64); outcome::COUNT],
     /// No stack at all: not taken, lost, or never arrived.
     pub missing: (u64, u64),
+    /// Time whose stacks are a weighted sample: of waits of which, for the budget's sake, only some were walked.
+    pub sampled_ns: u64,
 }
 
 /// What was lost, by cause; a cause that was measured and did not happen is there with 0.
@@ -264,6 +266,8 @@ pub struct Overhead {
     pub tables_files: u64,
     /// Stack memo: (recognised, walked) user stacks.
     pub user_memo: (u64, u64),
+    /// User stacks neither recognised nor walked, for the budget's sake.
+    pub user_skipped: u64,
     /// Stack memo: (recognised, walked) kernel stacks.
     pub kernel_memo: (u64, u64),
 }

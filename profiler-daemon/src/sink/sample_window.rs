@@ -52,6 +52,7 @@ pub(super) fn window() -> Window {
             tables_bytes: 3 << 20,
             tables_files: 12,
             user_memo: (3_900, 131),
+            user_skipped: 0,
             kernel_memo: (4_000, 31),
         },
         ..Window::default()

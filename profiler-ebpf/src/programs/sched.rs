@@ -6,7 +6,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_process
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::settings::Control;
-use profiler_common::wire::{Wait, tag, thread_flag, waker_flag};
+use profiler_common::wire::{Wait, sampling, tag, thread_flag, waker_flag};
 use profiler_common::{class, fault};
 use profiler_ebpf::rules::class::{self as calls, Call};
 use profiler_ebpf::rules::ledger::Missed;
@@ -75,7 +75,7 @@ fn switch_out(
 
     let mut wait_class = class::PREEMPTED;
     let syscall = task::syscall(prev, regs);
-    let (mut user_stack, mut kernel_stack) = (0, 0);
+    let (mut user_stack, mut kernel_stack, mut sampling) = (0, 0, sampling::EXACT);
     if blocks && !ended {
         let descriptor = match calls::call(syscall) {
             Call::Class(_) => NO_DESCRIPTOR,
@@ -94,9 +94,10 @@ fn switch_out(
     }
     if setting!(user_stacks) != 0 && !ended {
         let owner = Owner { pid: task::pid(prev), generation: thread.generation };
-        user_stack = stack::user_of_wait(scratch, thread, regs, syscall, owner);
+        (user_stack, sampling) = stack::user_of_wait(scratch, thread, regs, syscall, owner, now_ns);
     }
-    thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation: thread.generation };
+    let generation = thread.generation;
+    thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation, sampling };
 
     begin(&mut thread.switch_seq);
     let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);

@@ -31,7 +31,7 @@ pub(crate) fn place(key: &mut OffCpuKey, place: &Place) {
     key.class = place.class;
     key.syscall = place.syscall;
     key.generation = place.generation;
-    key.reserved = 0;
+    key.sampling = place.sampling;
 }
 
 /// Adds `scratch.interval` where no slot sums its place: to a slot that gives way, or to the map.

@@ -212,7 +212,10 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
     let (thread, scratch) = unsafe { (&mut *thread, &mut *scratch) };
     let began_ns = thread.ledger.off_ns;
     let state = thread.ledger.state;
-    if (state != state::BLOCKED && state != state::RUNNABLE) || thread.place.user_stack != 0 {
+    if (state != state::BLOCKED && state != state::RUNNABLE)
+        || thread.place.user_stack != 0
+        || thread.place.sampling != 0
+    {
         return 0;
     }
     let owner = Owner { pid: task::pid(task), generation: thread.generation };

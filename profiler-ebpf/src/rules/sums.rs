@@ -26,6 +26,8 @@ pub struct Place {
     pub syscall: i32,
     /// Generation of the process.
     pub generation: u32,
+    /// How the user stack came to be taken or not, see `wire::sampling`.
+    pub sampling: u32,
 }
 
 /// The sums of one thread; a slot is empty as long as its count is 0. Zeroed memory is empty.
@@ -181,7 +183,7 @@ mod tests {
     }
 
     fn place(n: u64) -> Place {
-        Place { user_stack: n, kernel_stack: 7, class: 1, syscall: 202, generation: 3 }
+        Place { user_stack: n, kernel_stack: 7, class: 1, syscall: 202, generation: 3, sampling: 0 }
     }
 
     /// Waits at places named by letters, `?` is a new one each time: how many of them found no slot.
@@ -228,6 +230,7 @@ mod tests {
             Place { class: 2, ..one },
             Place { syscall: 2, ..one },
             Place { generation: 2, ..one },
+            Place { sampling: 2, ..one },
         ] {
             let mut thread = Thread::new();
             thread.wait(one, Interval::default());

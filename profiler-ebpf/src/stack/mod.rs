@@ -5,6 +5,7 @@
 //! and thread state by pointer, which the verifier lets be null, and return a plain number. What
 //! they share lies in the working memory.
 
+mod budget;
 mod kernel;
 mod memo;
 mod send;
@@ -15,12 +16,13 @@ use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_task_stack};
 use core::ffi::c_void;
 use profiler_common::fault::{self, counter};
 use profiler_common::limits::KERNEL_FRAMES;
-use profiler_common::wire::{outcome, stack_kind};
+use profiler_common::wire::{outcome, sampling, stack_kind};
 use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 
 use crate::emit;
 use crate::maps::{PROCESSES, Scratch, Thread, setting};
 use crate::task::{self, Task};
+use budget::ration;
 use kernel::{finish_kernel, walk_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
 use send::{fill, id_of_kernel, id_of_user, send_kernel, send_user, write};
@@ -81,7 +83,8 @@ pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, ow
     send_user(scratch)
 }
 
-/// The same for a thread that waits: asks its memo first.
+/// The same for a thread that waits from `now_ns` on: asks its memo first, and then whether its budget pays for a
+/// walk. Tells as well how the stack came to be taken or not, by `wire::sampling`.
 #[inline(always)]
 pub(crate) fn user_of_wait(
     scratch: &mut Scratch,
@@ -89,7 +92,8 @@ pub(crate) fn user_of_wait(
     regs: *const pt_regs,
     syscall: i32,
     owner: Owner,
-) -> u64 {
+    now_ns: u64,
+) -> (u64, u32) {
     scratch.regs = task::registers(regs);
     scratch.owner = owner;
     let known = recall_user(scratch, thread);
@@ -99,14 +103,20 @@ pub(crate) fn user_of_wait(
             walk_own(scratch, regs, syscall);
             verify(known, id_of_user(scratch));
         }
-        return known;
+        return (known, sampling::EXACT);
+    }
+    let way = ration(thread, now_ns);
+    if way & sampling::SKIPPED != 0 {
+        emit::count(counter::USER_SKIPPED);
+        return (0, way);
     }
     emit::count(counter::USER_WALK);
     let stack = user(scratch, regs, syscall, owner);
+    thread.budget.walked(scratch.user.record.frames);
     if stack != 0 {
         remember_user(scratch, thread, stack);
     }
-    stack
+    (stack, way)
 }
 
 /// A process was born: until the daemon says otherwise it has its parent's mappings.

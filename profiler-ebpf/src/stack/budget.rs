@@ -1,0 +1,21 @@
+//! Does the budget pay for a walk? See `rules::budget`.
+
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
+use profiler_common::wire::sampling;
+
+use crate::maps::{Thread, setting};
+
+/// What is to be done about a new stack of this thread, as a value of `wire::sampling`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn ration(thread: *mut Thread, now_ns: u64) -> u32 {
+    // SAFETY: the verifier checks the pointer; the thread is being switched by this program.
+    let Some(thread) = (unsafe { thread.as_mut() }) else { return sampling::EXACT };
+    let budget_ns = setting!(walk_budget_ns);
+    if budget_ns == 0 {
+        return sampling::EXACT;
+    }
+    // SAFETY: no arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    thread.budget.ration(now_ns, budget_ns, random)
+}
