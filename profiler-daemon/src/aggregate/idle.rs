@@ -109,6 +109,11 @@ fn doing(state: State, syscall: i32, parks: bool) -> Doing {
     }
 }
 
+/// Whether a wait of which only class and system call are known is idle, as one with a torn stack is.
+pub(super) fn is_idle_alone(class: WaitClass, syscall: i32) -> bool {
+    doing(State::OffCpu(class), syscall, false) == Doing::Parked { alone: true }
+}
+
 /// Which places of one thread are idle.
 fn idle(seen: &[Seen<'_>]) -> Vec<bool> {
     let root = root_loop(seen);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::kernel;
 use super::mix::IdMap;
 use crate::model::{Frame, StackId, Stacks};
+use profiler_common::wire::{OffCpuKey, sampling};
 
 /// The stack of time whose place is not known.
 pub(super) const NOT_SEEN: &str = "[stack not seen]";
@@ -14,11 +15,22 @@ pub(super) const NOT_SEEN: &str = "[stack not seen]";
 pub(super) const NOT_SAMPLED: &str = "[on-CPU, not sampled]";
 /// Below the kernel frames of a stack whose user side was not taken.
 const NO_USER_STACK: &str = "[no user stack]";
+/// Below the kernel frames of a wait whose user side was not walked, nor any like it.
+const WAIT_NOT_SAMPLED: &str = "[stack not sampled]";
 /// Above the user frames of a stack whose kernel side was taken but never arrived.
 const KERNEL_NOT_SEEN: &str = "[kernel stack not seen]";
 
 /// Frame indices of each half, leaf first, by its kernel-side id.
 pub(super) type Halves = IdMap<u64, Rc<[u32]>>;
+
+/// Whose stack it is: a sample's; a wait's; or that of a wait that was not walked.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+enum Kind {
+    Sample,
+    Wait,
+    Skipped,
+}
 
 /// Gives out [`StackId`]s.
 pub(super) struct Interner<'a> {
@@ -26,7 +38,7 @@ pub(super) struct Interner<'a> {
     frames: IdMap<Place<'a>, u32>,
     notes: HashMap<&'static str, u32>,
     halves: Halves,
-    joined: IdMap<(u64, u64, bool), StackId>,
+    joined: IdMap<(u64, u64, Kind), StackId>,
     known: IdMap<Rc<[u32]>, StackId>,
     stacks: Stacks,
 }
@@ -47,17 +59,18 @@ impl<'a> Interner<'a> {
     /// The stack of a kernel and a user half by their kernel-side ids; 0 says that there is no such
     /// half.
     pub(super) fn stack(&mut self, kernel: u64, user: u64) -> StackId {
-        self.join(kernel, user, false)
+        self.join(kernel, user, Kind::Sample)
     }
 
-    /// The same for a wait: without the scheduler's way to the switch at the leaf, which is that of
+    /// That of a wait: without the scheduler's way to the switch at the leaf, which is that of
     /// every wait, and has one frame more while another tracer watches switches, too.
-    pub(super) fn stack_of_wait(&mut self, kernel: u64, user: u64) -> StackId {
-        self.join(kernel, user, true)
+    pub(super) fn stack_of_wait(&mut self, key: &OffCpuKey) -> StackId {
+        let kind = if key.sampling & sampling::SKIPPED == 0 { Kind::Wait } else { Kind::Skipped };
+        self.join(key.kernel_stack, key.user_stack, kind)
     }
 
-    fn join(&mut self, kernel: u64, user: u64, is_wait: bool) -> StackId {
-        if let Some(id) = self.joined.get(&(kernel, user, is_wait)) {
+    fn join(&mut self, kernel: u64, user: u64, kind: Kind) -> StackId {
+        if let Some(id) = self.joined.get(&(kernel, user, kind)) {
             return *id;
         }
         let mut frames = Vec::new();
@@ -66,7 +79,10 @@ impl<'a> Interner<'a> {
                 Some(half) => {
                     let named = |index: &u32| self.stacks.frames[*index as usize].function.as_deref();
                     let is_plumbing = |index: &u32| named(index).is_some_and(kernel::is_plumbing);
-                    let start = if is_wait { half.iter().position(|index| !is_plumbing(index)) } else { None };
+                    let start = match kind {
+                        Kind::Sample => None,
+                        Kind::Wait | Kind::Skipped => half.iter().position(|index| !is_plumbing(index)),
+                    };
                     frames.extend_from_slice(&half[start.unwrap_or(0)..]);
                 }
                 None => frames.push(self.note_frame(KERNEL_NOT_SEEN)),
@@ -74,11 +90,12 @@ impl<'a> Interner<'a> {
         }
         match self.half(user) {
             Some(half) => frames.extend_from_slice(&half),
+            None if kind == Kind::Skipped => frames.push(self.note_frame(WAIT_NOT_SAMPLED)),
             None if user == 0 && kernel != 0 => frames.push(self.note_frame(NO_USER_STACK)),
             None => frames.push(self.note_frame(NOT_SEEN)),
         }
         let id = self.keep(frames.into());
-        self.joined.insert((kernel, user, is_wait), id);
+        self.joined.insert((kernel, user, kind), id);
         id
     }
 

@@ -14,6 +14,7 @@ mod off_cpu;
 mod on_cpu;
 mod percentile;
 mod quality;
+mod sampled;
 mod samples;
 mod scale;
 mod threads;
@@ -56,10 +57,11 @@ pub struct Context {
 /// thread's exact total (they are kept, and the samples then exceed the ledger by as much);
 /// `cpu_samples_without_thread` and `off_cpu_without_thread`, which belong to threads that have no
 /// ledger and are left out.
-pub fn window(capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Context) -> Window {
+pub fn window(mut capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Context) -> Window {
     let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start, waker_names } = context;
     let mut threads = Threads::new(&capture.threads, waker_names);
     let mut interner = Interner::new(frames);
+    sampled::share(&mut capture.off_cpu);
 
     let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);
     let off_cpu = off_cpu::visits(&capture.off_cpu, &threads, &mut interner);

@@ -48,7 +48,7 @@ pub(super) fn visits<'a>(
         found.visits.push(Visit {
             thread,
             pid: key.pid,
-            stack: interner.stack_of_wait(key.kernel_stack, key.user_stack),
+            stack: interner.stack_of_wait(key),
             user_stack: key.user_stack,
             state: State::OffCpu(class),
             count: value.count,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::mix::IdMap;
 use super::visit::Visit;
 use crate::model::{RawStack, StackQuality, State};
+use profiler_common::wire::sampling;
 
 #[derive(Default)]
 pub(super) struct Quality {
@@ -23,6 +24,9 @@ pub(super) fn of(visits: &[Visit<'_>], raw: &HashMap<u64, RawStack>) -> Quality 
         let slot = outcome.and_then(|outcome| side.outcomes.get_mut(*outcome)).unwrap_or(&mut side.missing);
         slot.0 += visit.count;
         slot.1 += visit.ns();
+        if visit.waits.is_some_and(|(key, _)| key.sampling & sampling::WALKED != 0) {
+            side.sampled_ns += visit.ns();
+        }
     }
     quality
 }

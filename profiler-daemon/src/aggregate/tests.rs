@@ -194,6 +194,53 @@ fn waits_without_a_place_stay_in_their_class() {
     assert_eq!(window.off_cpu_quality.missing, (0, 75));
 }
 
+/// Two stacks of which one in four was walked, a class that the sample missed, and a long wait.
+#[test]
+fn waits_that_were_not_walked_go_to_their_sample() {
+    let of = |class, stacks, sampling| OffCpuKey { sampling, ..key(10, class, stacks) };
+    let (walked, skipped) = (wire::sampling::WALKED | 2, wire::sampling::SKIPPED | 2);
+    let mut drawn = Drawn::new()
+        .whole(1, "main a ~lock")
+        .whole(2, "main b ~lock")
+        .whole(4, "@do_futex @schedule")
+        .thread(10, "a", 0, &[(WaitClass::Lock, 8_000, 0), (WaitClass::Pipe, 70, 0), (WaitClass::PollIdle, 600, 0)])
+        .off(10, WaitClass::Lock, (4, 1), &[(600, 0)])
+        .off(10, WaitClass::Lock, (4, 2), &[(200, 0), (200, 0)])
+        .off(10, WaitClass::Lock, (4, 0), &[(1_000, 0); 7])
+        .off(10, WaitClass::Pipe, (4, 0), &[(70, 0)])
+        .off(10, WaitClass::PollIdle, (0, 0), &[(600, 0)]);
+    for (class, stacks, sampling) in [
+        (WaitClass::Lock, (4, 1), walked),
+        (WaitClass::Lock, (4, 2), walked),
+        (WaitClass::Lock, (4, 0), skipped),
+        (WaitClass::Pipe, (4, 0), skipped),
+        (WaitClass::PollIdle, (0, 0), skipped),
+    ] {
+        let value = drawn.capture.off_cpu.remove(&key(10, class, stacks)).unwrap();
+        drawn.capture.off_cpu.insert(of(class, stacks, sampling), value);
+    }
+    let drawn = drawn.wait(of(WaitClass::Lock, (4, 0), skipped), (0, 1_000, 1_000), 0).wait(
+        of(WaitClass::PollIdle, (0, 0), skipped),
+        (0, 600, 600),
+        0,
+    );
+    let window = drawn.window();
+    assert_eq!(
+        samples(&window),
+        [
+            "10 lock/futex [main a lock do_futex] 3 0/0/4800",
+            "10 lock/futex [main b lock do_futex] 7 0/0/3200",
+            "10 pipe [[stack not sampled] do_futex] 1 0/0/70",
+            "10 poll-idle* [[stack not sampled]] 1 0/0/600",
+        ]
+    );
+    assert_closed(&window);
+    let quality = &window.off_cpu_quality;
+    assert_eq!((quality.sampled_ns, quality.missing), (8_000, (2, 670)));
+    let waits: Vec<_> = window.waits.iter().map(|wait| (draw(&window, wait.stack), wait.idle)).collect();
+    assert_eq!(waits, [("[stack not sampled] do_futex".to_owned(), false), ("[stack not sampled]".to_owned(), true)]);
+}
+
 #[test]
 fn entries_beyond_the_ledger_are_kept_and_counted() {
     let drawn = Drawn::new().whole(1, "main work").thread(10, "a", 0, &[(WaitClass::Pipe, 50, 0)]).off(

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::idle;
 use super::intern::Interner;
 use super::threads::Threads;
 use super::visit::Visit;
 use crate::model::{MonoNs, StackId, UnixNs, Wait, WaitClass, Waker};
-use profiler_common::wire::{self, OffCpuKey, waker_flag};
+use profiler_common::wire::{self, OffCpuKey, sampling, waker_flag};
 
 /// Most waits that a window lists.
 pub(super) const LISTED: usize = 1_000;
@@ -20,11 +21,11 @@ pub(super) fn longest(waits: &[wire::Wait]) -> Vec<&wire::Wait> {
 
 /// The stack of each wait.
 pub(super) fn stacks(waits: &[&wire::Wait], interner: &mut Interner<'_>) -> Vec<StackId> {
-    waits.iter().map(|wait| interner.stack_of_wait(wait.key.kernel_stack, wait.key.user_stack)).collect()
+    waits.iter().map(|wait| interner.stack_of_wait(&wait.key)).collect()
 }
 
 /// The waits with names, in the same order. `clock` is one instant, the window's start, on both
-/// clocks. A wait is idle if the sum that it belongs to is.
+/// clocks. A wait is idle if the sum that it belongs to is; one that was not walked belongs to several.
 pub(super) fn waits(
     waits: &[&wire::Wait],
     stacks: &[StackId],
@@ -32,7 +33,11 @@ pub(super) fn waits(
     threads: &Threads,
     clock: (UnixNs, MonoNs),
 ) -> Vec<Wait> {
-    let mut idle: HashMap<&OffCpuKey, bool> = waits.iter().map(|wait| (&wait.key, false)).collect();
+    let judged = |key: &OffCpuKey| {
+        let skipped = key.sampling & sampling::SKIPPED != 0;
+        skipped && idle::is_idle_alone(WaitClass::from_number(key.class), key.syscall)
+    };
+    let mut idle: HashMap<&OffCpuKey, bool> = waits.iter().map(|wait| (&wait.key, judged(&wait.key))).collect();
     for (key, _) in visits.iter().filter(|visit| visit.idle).filter_map(|visit| visit.waits) {
         if let Some(idle) = idle.get_mut(key) {
             *idle = true;

@@ -28,7 +28,7 @@ pub fn schema() -> String {
 }
 
 fn report(window: &Window) -> Report<'_> {
-    let memo = |(recognised, walked)| Memo { recognised, walked };
+    let memo = |(recognised, walked), not_walked| Memo { recognised, walked, not_walked };
     Report {
         schema_version: SCHEMA_VERSION,
         generator: concat!("profilerd ", env!("CARGO_PKG_VERSION")),
@@ -45,6 +45,7 @@ fn report(window: &Window) -> Report<'_> {
         stack_quality: Quality {
             on_cpu: outcomes(&window.on_cpu_quality),
             off_cpu: outcomes(&window.off_cpu_quality),
+            sampled_off_cpu_ns: window.off_cpu_quality.sampled_ns,
             frame_pointer: window.frame_pointer_quality.as_ref().map(outcomes),
         },
         losses: &window.losses.by_cause,
@@ -57,8 +58,8 @@ fn report(window: &Window) -> Report<'_> {
             kernel_memory_bytes: window.overhead.kernel_memory_bytes,
             unwind_tables_bytes: window.overhead.tables_bytes,
             unwind_tables_files: window.overhead.tables_files,
-            user_stack_memo: memo(window.overhead.user_memo),
-            kernel_stack_memo: memo(window.overhead.kernel_memo),
+            user_stack_memo: memo(window.overhead.user_memo, window.overhead.user_skipped),
+            kernel_stack_memo: memo(window.overhead.kernel_memo, 0),
         },
     }
 }

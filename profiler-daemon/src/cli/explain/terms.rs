@@ -403,7 +403,20 @@ pub(super) static TERMS: &[Term] = &[
         "One look at what a CPU executes.",
         "The kernel's software CPU clock on each CPU, `--rate` times a second. The samples of a \
          thread are scaled to its exact on-CPU time. A function with n samples is known to about 1/√n of its time.",
-        "Waits: they are measured on every switch and not sampled.",
+        "Waits: they are measured on every switch and not sampled. Only their stacks may be, see `sampled stack`.",
+    ),
+    term(
+        Group::Quality,
+        "sampled stack",
+        &["sampled stacks", "[stack not sampled]", "sampled_off_cpu_ns", "not_walked"],
+        "A stack that was walked by chance and stands for others: of a thread whose waits never repeat some stacks are walked, \
+         and the time of the other waits is shared out among these.",
+        "Walking a new stack costs microseconds, and one that met code without unwind tables yet is new each time. New stacks of a thread's waits may cost 1.6 % of its wall time, reckoned over \
+         67 ms with 2 µs a stack and 0.1 µs a frame; beyond that one in 2, 4, … 1,024 is walked, drawn by chance. What was \
+         not walked goes to the walked ones of the same thread, class, system call and, where there are such, kernel stack, in \
+         proportion to their own time. A place with n walked stacks is known to about 1/√n of its time; its p50, p99 and \
+         longest wait are those of the walked ones. A wait without any like it shows as `[stack not sampled]`.",
+        "Times, counts, classes, threads and kernel stacks: they are exact for every wait, and the sums with them.",
     ),
     term(
         Group::Quality,

@@ -269,6 +269,9 @@ pub(super) struct Quality {
     pub(super) on_cpu: BTreeMap<&'static str, Outcome>,
     /// Of waits: how the walk of the stack ended → waits and their time.
     pub(super) off_cpu: BTreeMap<&'static str, Outcome>,
+    /// The part of the time of waits whose stacks are a weighted sample: of these only some were walked, since they
+    /// never repeated. Their times and classes are exact.
+    pub(super) sampled_off_cpu_ns: u64,
     /// Of on-CPU samples: how a walk by frame pointers alone would have ended → samples, without times; there
     /// only if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -316,6 +319,8 @@ pub(super) struct Memo {
     pub(super) recognised: u64,
     /// Walked.
     pub(super) walked: u64,
+    /// Neither: more of them were new than the budget pays for. Of kernel stacks none.
+    pub(super) not_walked: u64,
 }
 
 /// Nanoseconds by the name of each class that blocks, zero included.

@@ -79,9 +79,10 @@ fn keys_are_the_promised_ones() {
         ("/gaps/0/stack/1", "function file line module offset kind inlined"),
         ("/on_cpu/0", "function self_ns total_ns file line module"),
         ("/waits/0", "start_unix_ns duration_ns run_queue_ns class idle pid tid stack waker"),
-        ("/stack_quality", "on_cpu off_cpu"),
+        ("/stack_quality", "on_cpu off_cpu sampled_off_cpu_ns"),
         ("/stack_quality/off_cpu/missing", "samples ns"),
         ("/overhead", "kernel_programs_ns daemon_ns peak_rss_bytes"),
+        ("/overhead/user_stack_memo", "recognised walked not_walked"),
     ] {
         let object = report.pointer(place).and_then(Value::as_object).unwrap_or_else(|| panic!("no {place}"));
         for key in keys.split_whitespace() {

@@ -101,6 +101,11 @@ pub(super) fn lines(view: &View, page: &mut Page) -> io::Result<()> {
     if !window.threads.is_empty() {
         let rate = units::count(u64::from(window.rate_hz));
         items.push(format!("on-CPU places sampled at {rate} Hz, waits exact"));
+        let (_, off_cpu_ns) = whole(&window.off_cpu_quality);
+        let sampled_ns = window.off_cpu_quality.sampled_ns;
+        if sampled_ns > 0 {
+            items.push(format!("{} of off-CPU time by sampled stacks", units::share(sampled_ns, off_cpu_ns)));
+        }
     }
     items.push(cost(view));
     page.items(Style::Faint, &items)

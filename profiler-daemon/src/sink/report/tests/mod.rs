@@ -170,6 +170,16 @@ fn nothing_at_all() {
     text(&Window::default(), &plain(80));
 }
 
+#[test]
+fn sampled_stacks_are_said() {
+    let mut sampled = service();
+    let all: u64 = sampled.window.off_cpu_quality.outcomes.iter().map(|(_, ns)| ns).sum();
+    let missing = sampled.window.off_cpu_quality.missing.1;
+    sampled.window.off_cpu_quality.sampled_ns = (all + missing) / 8;
+    let text = text(&sampled.finish(), &plain(120));
+    assert!(text.contains("\n12.5 % of off-CPU time by sampled stacks"), "{text}");
+}
+
 /// The lines of the ledger, read back from the text, add up to the wall time.
 #[test]
 fn the_lines_add_up_to_the_wall_time() {
