@@ -106,6 +106,7 @@ pub(crate) struct Wait {
 pub(crate) struct Quality {
     pub(crate) on_cpu: BTreeMap<String, Walks>,
     pub(crate) off_cpu: BTreeMap<String, Walks>,
+    pub(crate) sampled_off_cpu_ns: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +118,7 @@ pub(crate) struct Walks {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Overhead {
     pub(crate) kernel_programs_ns: Option<u64>,
+    pub(crate) kernel_program_runs: Option<u64>,
     pub(crate) daemon_ns: u64,
     pub(crate) finish_ns: u64,
     pub(crate) peak_rss_bytes: u64,
@@ -128,6 +130,7 @@ pub(crate) struct Overhead {
 pub(crate) struct Memo {
     pub(crate) recognised: u64,
     pub(crate) walked: u64,
+    pub(crate) not_walked: u64,
 }
 
 impl Ledger {
