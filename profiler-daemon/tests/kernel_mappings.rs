@@ -122,6 +122,27 @@ fn code_that_is_mapped_is_told_with_its_process_and_range() {
 }
 
 #[test]
+fn code_that_is_loaded_late_is_named_although_its_process_is_gone() {
+    let Some(kernel) = support::kernel() else { return };
+    let mut mapper = Mapper::start();
+    let (pid, folder) = (mapper.pid(), support::folder());
+    let json = folder.path().join("report.json");
+    let mut command = kernel.profilerd(["-q", "--pid", &pid.to_string(), "--duration", "4s", "-o"]);
+    let mut profilerd = support::Program::start(command.arg(&json).stdout(Stdio::null()));
+    // Far from the start, and over long before the end.
+    std::thread::sleep(Duration::from_millis(2_000));
+    writeln!(mapper.words, "burn").unwrap();
+    mapper.child.wait().unwrap();
+    assert!(profilerd.has_ended().is_none_or(|status| status.success()));
+    assert!(profilerd.wait(Duration::from_secs(30)).is_some_and(|status| status.success()));
+    let report = support::Report::read(&json);
+    let all_ns: u64 = report.on_cpu.iter().map(|on| on.self_ns).sum();
+    let in_libm = |on: &&support::OnCpu| on.module.as_deref().is_some_and(|module| module.contains("libm.so"));
+    let libm_ns: u64 = report.on_cpu.iter().filter(in_libm).map(|on| on.self_ns).sum();
+    assert!(libm_ns > 0 && libm_ns * 4 > all_ns * 3, "{libm_ns} of {all_ns} ns in libm: {:?}", report.on_cpu);
+}
+
+#[test]
 fn data_and_what_is_taken_away_or_moved_is_not_told() {
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut mapper = Mapper::start();

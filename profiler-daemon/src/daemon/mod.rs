@@ -2,6 +2,7 @@
 
 pub mod command;
 mod cost;
+mod follow;
 pub mod pipeline;
 
 pub use pipeline::{Pipeline, PipelineError, Plan};

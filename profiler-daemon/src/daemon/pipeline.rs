@@ -13,10 +13,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
 use super::cost::{self, ProgramCost};
+use super::follow::Followers;
 use crate::accounting::Accounts;
 use crate::aggregate::{self, Context};
 use crate::capture::btf::{Btf, BtfError};
 use crate::capture::kernel::{Filter, Kernel, KernelError};
+use crate::capture::mappings::{self, MappingEvent, MappingEvents, MappingsError};
 use crate::capture::object::{NoKernelPrograms, hashed_object, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
@@ -28,8 +30,6 @@ use crate::symbolize::{NO_FRAME_POINTER, Symbolizer};
 const TICK: Duration = Duration::from_millis(100);
 /// Every so many ticks the off-CPU sums are drained, and a slice of one tick measures our own cost.
 const TICKS_A_ROUND: u32 = 10;
-/// How long a new process is looked at every tick: its libraries appear one after the other.
-const YOUNG_NS: u64 = 1_000_000_000;
 
 /// What to capture.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,9 @@ pub enum PipelineError {
     /// The kernel refused a program, a map or a hook.
     #[error("the kernel programs do not run")]
     Kernel(#[from] KernelError),
+    /// The kernel does not tell what processes map.
+    #[error("loaded code cannot be followed")]
+    Mappings(#[from] MappingsError),
     /// A cgroup could not be resolved.
     #[error("cannot profile the cgroup")]
     Cgroup(#[from] process::CgroupError),
@@ -79,6 +82,7 @@ impl PipelineError {
                 Some("use a kernel built with CONFIG_DEBUG_INFO_BTF; `profilerd doctor` says more".to_owned())
             }
             PipelineError::Kernel(error) => Some(error.remedy()),
+            PipelineError::Mappings(error) => Some(error.remedy().to_owned()),
             PipelineError::Cgroup(error) => error.remedy(),
             PipelineError::Io(_) => None,
         }
@@ -93,8 +97,8 @@ pub struct Pipeline {
     processes: Processes,
     /// Processes seen, by (pid, generation).
     known: BTreeSet<(u32, u32)>,
-    /// Those of them that are young, and since when.
-    young: Vec<(u32, u32, MonoNs)>,
+    mappings: MappingEvents,
+    followers: Followers,
     start: MonoNs,
     /// Threads of the target at the last look.
     living: usize,
@@ -128,7 +132,8 @@ impl Pipeline {
             accounts: Accounts::start(start),
             processes: Processes::new(),
             known: BTreeSet::new(),
-            young: Vec::new(),
+            mappings: MappingEvents::open(&mappings::online_cpus()?, mappings::RING_BYTES)?,
+            followers: Followers::default(),
             start,
             living: 0,
             undecodable: 0,
@@ -166,6 +171,10 @@ impl Pipeline {
         // SAFETY: an owned descriptor names the same open file until it is dropped.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| error.into_parts().1)?;
+        let mappings = self.mappings.fd().try_clone_to_owned()?;
+        // SAFETY: as above.
+        let mappings = unsafe { AsyncFd::register_with_interest(mappings, Interest::READABLE) }
+            .map_err(|error| error.into_parts().1)?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut round = 0;
@@ -178,9 +187,13 @@ impl Pipeline {
                     ready?.clear_ready();
                     self.drain_ring();
                 }
+                // Far more is mapped than usual: it would not fit until the next tick.
+                ready = mappings.readable() => {
+                    ready?.clear_ready();
+                    self.look_at_mappings();
+                }
                 _ = ticks.tick() => {
-                    self.drain_ring();
-                    self.look_at_young();
+                    self.look_at_mappings();
                     round += 1;
                     if round % TICKS_A_ROUND == 0 {
                         // What a round misses, the next one or the end makes up for.
@@ -202,6 +215,9 @@ impl Pipeline {
         let accounts = &mut self.accounts;
         self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
         self.programs.open(self.kernel.run_stats());
+        if self.mappings.follow(&mappings::online_cpus()?)? {
+            self.followers.missed();
+        }
         if self.is_searching() {
             // A process may have got its name or its cgroup since the last look. A cgroup that is gone
             // keeps what was counted.
@@ -246,6 +262,7 @@ impl Pipeline {
         }
         losses.by_cause.insert("undecodable_records", self.undecodable);
         losses.by_cause.insert("failed_rounds", self.failed_rounds);
+        losses.by_cause.insert("mapping_events_lost", self.mappings.lost());
         let mut symbolizer = Symbolizer::new();
         let stacks = capture.stacks.iter().map(|(id, stack)| (*id, stack));
         let frames = symbolizer.resolve_all(&mut self.processes, stacks);
@@ -316,6 +333,7 @@ impl Pipeline {
             Ok(Record::Fork(fork)) => {
                 if self.processes.forked(fork.parent, fork.pid, fork.generation) {
                     self.known.insert((fork.pid, fork.generation));
+                    self.followers.born(fork.parent, fork.pid, fork.generation, MonoNs::now());
                 }
             }
             Err(_) => self.undecodable += 1,
@@ -324,18 +342,31 @@ impl Pipeline {
 
     /// Reads the mappings of a process that was not seen before, or not since its last exec.
     fn see(&mut self, pid: u32, generation: u32) {
-        if self.known.insert((pid, generation)) {
-            self.processes.observe(pid, generation);
-            self.young.push((pid, generation, MonoNs::now()));
+        if self.known.insert((pid, generation)) && self.processes.observe(pid, generation) {
+            self.followers.follow(pid, generation);
         }
     }
 
-    fn look_at_young(&mut self) {
-        let now = MonoNs::now();
-        let processes = &mut self.processes;
-        // One that cannot be read any more has ended.
-        self.young
-            .retain(|(pid, generation, since)| processes.refresh(*pid, *generation) && now.since(*since) < YOUNG_NS);
+    /// Reads the mappings of those who mapped code, and lets go of those who ended.
+    fn look_at_mappings(&mut self) {
+        // Before the events: it says who is to be followed.
+        self.drain_ring();
+        let (now, followers) = (MonoNs::now(), &mut self.followers);
+        let is_whole = self.mappings.drain(|event| match event {
+            MappingEvent::Mapped { pid, .. } => followers.mapped(pid),
+            MappingEvent::Ended { pid, tid } => followers.ended(pid, tid, now),
+        });
+        if !is_whole {
+            followers.missed();
+        }
+        for look in followers.due(now) {
+            if look.may_have_ended && process::has_ended(look.pid) {
+                self.processes.ended(look.pid);
+                followers.forget(look.pid);
+            } else if look.read {
+                self.processes.refresh(look.pid, look.generation);
+            }
+        }
     }
 }
 

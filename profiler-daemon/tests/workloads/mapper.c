@@ -4,6 +4,7 @@
 //   anonymous  maps executable memory            file      maps a page of its own program
 //   protect    maps memory, then makes it code   dlopen    loads libm
 //   unmap      unmaps the last range             move      moves the last range
+//   burn       calls a function of libm for half a second, and ends
 //   data       maps memory that is not code      fork      forks a child that ends; prints its pid
 //   thread     starts a thread that ends; prints its tid
 //   exec       starts itself again
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -33,6 +35,18 @@ static void tell(void) {
 static void *ends(void *tid) {
 	*(pid_t *)tid = gettid();
 	return NULL;
+}
+
+static void burn(void) {
+	double (*cosine)(double) = (double (*)(double))dlsym(dlopen("libm.so.6", RTLD_NOW), "cos");
+	volatile double sum = 0;
+	struct timespec start, now;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		for (int i = 0; i < 100000; i++)
+			sum += cosine(i * 1e6);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - start.tv_sec) * 1000000000L + now.tv_nsec - start.tv_nsec < 500000000L);
 }
 
 static void *commands(void *unused) {
@@ -62,6 +76,9 @@ static void *commands(void *unused) {
 			tell();
 		} else if (!strcmp(word, "dlopen")) {
 			puts(dlopen("libm.so.6", RTLD_NOW) ? "loaded" : dlerror());
+		} else if (!strcmp(word, "burn")) {
+			burn();
+			_exit(0);
 		} else if (!strcmp(word, "fork")) {
 			pid_t child = fork();
 			if (!child)

@@ -27,6 +27,9 @@ pub const RING_BYTES: usize = 64 << 10;
 /// Why the kernel's events of mappings cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum MappingsError {
+    /// Which CPUs there are could not be read.
+    #[error("cannot read which CPUs are on line")]
+    Cpus(#[source] io::Error),
     /// The event of a CPU was refused.
     #[error("cannot follow the mappings of processes on CPU {cpu}")]
     Open {
@@ -45,6 +48,14 @@ impl MappingsError {
     pub fn remedy(&self) -> &'static str {
         "run as root, or grant CAP_PERFMON and set kernel.perf_event_paranoid to 2 or less"
     }
+}
+
+/// The CPUs that are on line, in ascending order.
+///
+/// # Errors
+/// When `/sys` cannot be read.
+pub fn online_cpus() -> Result<Vec<u32>, MappingsError> {
+    aya::util::online_cpus().map_err(|(_, error)| MappingsError::Cpus(error))
 }
 
 /// The events of all CPUs that are followed.
