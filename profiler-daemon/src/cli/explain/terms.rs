@@ -629,6 +629,15 @@ pub(super) static TERMS: &[Term] = &[
     ),
     term(
         Group::Loss,
+        "mapping_events_lost",
+        &[],
+        "The kernel could not say that a process mapped code or that a thread ended: too much of that happened at once. \
+         All processes were read again, so code is named late at worst.",
+        "",
+        "",
+    ),
+    term(
+        Group::Loss,
         "cpu_samples_over_bound",
         &[],
         "More CPU samples than are kept, 2,000,000: places on CPU rest on the first ones. Times are exact.",
