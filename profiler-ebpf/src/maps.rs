@@ -164,6 +164,8 @@ pub(crate) struct Scratch {
     pub(crate) words: u32,
     /// Frames found in the kernel stretch so far.
     pub(crate) found: u32,
+    /// A value on its way past the verifier.
+    pub(crate) any: u64,
     pub(crate) wait: Wait,
     /// The wait that has just ended, and what is summed of one key.
     pub(crate) interval: Interval,
