@@ -149,6 +149,10 @@ pub(crate) struct Scratch {
     /// Where the walk starts, and whose it is.
     pub(crate) regs: Registers,
     pub(crate) owner: Owner,
+    /// `Control::epoch` when the program began.
+    pub(crate) epoch: u32,
+    /// Always zero.
+    pub(crate) reserved: u32,
     pub(crate) kernel_key: KernelKey,
     /// Where the walk stands.
     pub(crate) walk: Walk,

@@ -426,7 +426,10 @@ impl Pipeline {
     fn unwind(&mut self, pid: u32, generation: u32) {
         if let Some(version) = self.processes.version(pid, generation) {
             let mappings = self.processes.mappings(pid, generation);
-            self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, mappings);
+            let epoch = self.processes.epoch(pid, generation);
+            self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, epoch, mappings);
+            // If this fails stacks of the library before go on to be taken for the new one's.
+            self.failed_rounds += u64::from(self.kernel.set_epoch(self.processes.newest_epoch()).is_err());
         }
     }
 

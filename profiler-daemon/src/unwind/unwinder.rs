@@ -116,6 +116,7 @@ struct List {
     /// Where it was written, and how many entries.
     written: Option<(Place, u32)>,
     stamp: u32,
+    epoch: u32,
 }
 
 impl Unwinder {
@@ -171,13 +172,14 @@ impl Unwinder {
         self.files.insert(key, file);
     }
 
-    /// A process has these mappings now. `version` is equal for equal lists.
+    /// A process has these mappings now. `version` is equal for equal lists, and with it their `epoch`.
     pub fn follow(
         &mut self,
         kernel: &mut impl KernelTables,
         pid: u32,
         generation: u32,
         version: u64,
+        epoch: u32,
         mappings: &[Mapping],
     ) {
         let before = self.processes.insert(pid, (generation, version));
@@ -185,7 +187,7 @@ impl Unwinder {
             return;
         }
         if !self.lists.contains_key(&version) {
-            self.lists.insert(version, List { mappings: mappings.to_vec(), ..List::default() });
+            self.lists.insert(version, List { mappings: mappings.to_vec(), epoch, ..List::default() });
             for module in mappings.iter().filter_map(module) {
                 self.prepare(module);
                 if let Some(file) = self.files.get_mut(&key(module)) {
@@ -387,7 +389,7 @@ impl Unwinder {
             word: place.word,
             slab: place.slab,
             stamp: list.stamp,
-            reserved: 0,
+            epoch: list.epoch,
         });
         self.counts.not_written += u64::from(kernel.process(pid, mappings).is_err());
     }

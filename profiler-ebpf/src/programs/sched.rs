@@ -38,6 +38,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         }
         return 0;
     }
+    scratch.epoch = control.epoch;
     let mut now_ns = 0;
     if let Some(thread) = threads::get(prev) {
         // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.

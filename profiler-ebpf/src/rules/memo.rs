@@ -41,8 +41,8 @@ pub struct UserSlot {
     pub span: u32,
     /// Number of words.
     pub words: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Epoch of mappings in which it was walked, see `unwind::ProcessMappings`.
+    pub epoch: u32,
     /// Where each word lies, in bytes above the stack pointer; multiples of eight.
     pub at: [u16; USER_WORDS],
 }

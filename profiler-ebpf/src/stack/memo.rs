@@ -23,7 +23,8 @@ pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread)
             continue;
         }
         let span = slot.span;
-        if slot.generation != scratch.owner.generation || span as usize > USER_SPAN {
+        let is_of_now = slot.generation == scratch.owner.generation && slot.epoch == scratch.epoch;
+        if !is_of_now || span as usize > USER_SPAN {
             continue;
         }
         if span > read {
@@ -83,6 +84,7 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
     slot.sp = scratch.regs.sp;
     slot.bp = scratch.regs.bp;
     slot.generation = scratch.owner.generation;
+    slot.epoch = scratch.epoch;
     slot.span = span;
     slot.words = words;
     thread.memo.user[next].hash = hash_user(scratch, thread, next as u32);

@@ -97,6 +97,7 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
     walk.by_tables = 1;
     scratch.words = 0;
     scratch.user.record.outcome = outcome::TRUNCATED;
+    scratch.user.record.epoch = 0;
     if let Some(mappings) = PROCESSES.get_ptr(scratch.owner.pid) {
         // SAFETY: the daemon replaces entries whole; a stale one is as good as none.
         let mappings = unsafe { mappings.read_volatile() };
@@ -108,6 +109,7 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
             // SAFETY: the mask keeps the index inside the slab.
             unsafe { slab.add(stamp).read_volatile() == mappings.stamp }
         });
+        scratch.user.record.epoch = mappings.epoch;
         walk.known = (is_placed && mappings.generation == scratch.owner.generation).into();
     }
 }
