@@ -736,7 +736,7 @@ pub(super) static TERMS: &[Term] = &[
         Group::Loss,
         "unwind_tables_over_budget",
         &[],
-        "Files whose unwind tables have no room in the kernel at all: their code is walked by frame pointers.",
+        "Unwind tables that found no room in the kernel, since all others were in use: the code is walked by frame pointers until there is room.",
         "",
         "",
     ),
