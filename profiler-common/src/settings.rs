@@ -110,8 +110,9 @@ pub struct Settings {
 pub struct Control {
     /// Which of the two off-CPU maps is written: 0 or 1.
     pub active: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// The newest epoch of mappings, see [`ProcessMappings::epoch`](crate::unwind::ProcessMappings). A
+    /// remembered stack of another one is walked again.
+    pub epoch: u32,
     /// End of the window: from then on nothing is booked, and totals reach to this instant. 0 while
     /// the window is open.
     pub stop_ns: u64,

@@ -146,8 +146,9 @@ pub struct ProcessMappings {
     pub slab: u32,
     /// What the word before them holds; never 0.
     pub stamp: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Rises when code is mapped where other code was before, in any process: addresses mean something only
+    /// together with it.
+    pub epoch: u32,
 }
 const _: () = assert!(size_of::<ProcessMappings>() == 24);
 

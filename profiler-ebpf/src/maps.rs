@@ -152,6 +152,10 @@ pub(crate) struct Scratch {
     /// Where the walk starts, and whose it is.
     pub(crate) regs: Registers,
     pub(crate) owner: Owner,
+    /// `Control::epoch` when the program began.
+    pub(crate) epoch: u32,
+    /// Always zero.
+    pub(crate) reserved: u32,
     pub(crate) kernel_key: KernelKey,
     /// Where the walk stands.
     pub(crate) walk: Walk,
@@ -167,6 +171,8 @@ pub(crate) struct Scratch {
     pub(crate) words: u32,
     /// Frames found in the kernel stretch so far.
     pub(crate) found: u32,
+    /// A value on its way past the verifier.
+    pub(crate) any: u64,
     pub(crate) wait: Wait,
     /// The wait that has just ended, and what is summed of one key.
     pub(crate) interval: Interval,

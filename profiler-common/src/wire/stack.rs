@@ -72,7 +72,8 @@ pub struct StackRecord {
     pub outcome: u32,
     /// Number of addresses that follow.
     pub frames: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Epoch of the process' mappings, see [`ProcessMappings::epoch`](crate::unwind::ProcessMappings); 0 for
+    /// kernel stacks, and while its mappings are not known.
+    pub epoch: u32,
 }
 const _: () = assert!(size_of::<StackRecord>() == 48);

@@ -110,6 +110,7 @@ pub struct Kernel {
     /// Where unwind tables are written to.
     pub tables: Tables,
     active: u32,
+    epoch: u32,
     has_sleepers: bool,
     sampling: Vec<aya::programs::perf_event::PerfEventLinkId>,
 }
@@ -143,6 +144,7 @@ impl Kernel {
             tables: Tables::new(take(&mut ebpf, "SLABS")?, take(&mut ebpf, "RULES")?, take(&mut ebpf, "PROCESSES")?)
                 .map_err(in_map("SLABS"))?,
             active: 0,
+            epoch: 0,
             has_sleepers,
             sampling: Vec::new(),
             ebpf,
@@ -252,8 +254,18 @@ impl Kernel {
     }
 
     fn set_control(&mut self, stop_ns: u64) -> Result<(), KernelError> {
-        let control = Plain(Control { active: self.active, reserved: 0, stop_ns });
+        let control = Plain(Control { active: self.active, epoch: self.epoch, stop_ns });
         self.control.set(0, control, 0).map_err(in_map("CONTROL"))
+    }
+
+    /// Begins a new epoch of mappings: no stack of an earlier one is taken for one of now.
+    pub fn set_epoch(&mut self, epoch: u32) -> Result<(), KernelError> {
+        if epoch == self.epoch {
+            return Ok(());
+        }
+        self.epoch = epoch;
+        let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
+        self.set_control(stop_ns)
     }
 
     /// Hands every record in the ring to `take`. Returns how many there were.

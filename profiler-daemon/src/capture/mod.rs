@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod kernel;
+pub mod mappings;
 pub mod object;
 mod pod;
 pub mod preflight;

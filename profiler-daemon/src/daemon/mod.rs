@@ -2,6 +2,7 @@
 
 pub mod command;
 mod cost;
+mod follow;
 pub mod pipeline;
 mod unwinding;
 

@@ -13,10 +13,12 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
 use super::cost::{self, ProgramCost};
+use super::follow::Followers;
 use crate::accounting::Accounts;
 use crate::aggregate::{self, Context};
 use crate::capture::btf::{Btf, BtfError};
 use crate::capture::kernel::{Filter, Kernel, KernelError};
+use crate::capture::mappings::{self, MappingEvent, MappingEvents, MappingsError};
 use crate::capture::object::{NoKernelPrograms, hashed_object, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
@@ -33,9 +35,9 @@ const TICKS_A_ROUND: u32 = 10;
 /// walked by frame pointers until it is.
 const MOST_PREPARE: Duration = Duration::from_secs(5);
 /// How often finished unwind tables are looked for while some are being made.
-const TABLES_TICK: Duration = Duration::from_millis(5);
-/// How long a new process is looked at every tick: its libraries appear one after the other.
-const YOUNG_NS: u64 = 1_000_000_000;
+const TABLES_TICK: Duration = Duration::from_millis(10);
+/// How many such looks follow an exec: the libraries of the new program appear one after the other.
+const LOOKS_AFTER_EXEC: u32 = 3;
 
 /// Kernel memory for unwind tables unless a plan says otherwise: room for the largest programs. It is taken as
 /// tables need it.
@@ -78,6 +80,9 @@ pub enum PipelineError {
     /// The kernel refused a program, a map or a hook.
     #[error("the kernel programs do not run")]
     Kernel(#[from] KernelError),
+    /// The kernel does not tell what processes map.
+    #[error("loaded code cannot be followed")]
+    Mappings(#[from] MappingsError),
     /// A cgroup could not be resolved.
     #[error("cannot profile the cgroup")]
     Cgroup(#[from] process::CgroupError),
@@ -95,6 +100,7 @@ impl PipelineError {
                 Some("use a kernel built with CONFIG_DEBUG_INFO_BTF; `profilerd doctor` says more".to_owned())
             }
             PipelineError::Kernel(error) => Some(error.remedy()),
+            PipelineError::Mappings(error) => Some(error.remedy().to_owned()),
             PipelineError::Cgroup(error) => error.remedy(),
             PipelineError::Io(_) => None,
         }
@@ -111,8 +117,10 @@ pub struct Pipeline {
     cache_failed: bool,
     /// Processes seen, by (pid, generation).
     known: BTreeSet<(u32, u32)>,
-    /// Those of them that are young, and since when.
-    young: Vec<(u32, u32, MonoNs)>,
+    mappings: MappingEvents,
+    followers: Followers,
+    /// How many looks at mappings are due soon, see [`LOOKS_AFTER_EXEC`].
+    looks: u32,
     start: MonoNs,
     /// Threads of the target at the last look.
     living: usize,
@@ -156,7 +164,9 @@ impl Pipeline {
             accounts: Accounts::start(start),
             processes: Processes::new(),
             known: BTreeSet::new(),
-            young: Vec::new(),
+            mappings: MappingEvents::open(&mappings::online_cpus()?, mappings::RING_BYTES)?,
+            followers: Followers::default(),
+            looks: 0,
             start,
             living: 0,
             undecodable: 0,
@@ -211,6 +221,10 @@ impl Pipeline {
         // SAFETY: an owned descriptor names the same open file until it is dropped.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) }
             .map_err(|error| error.into_parts().1)?;
+        let mappings = self.mappings.fd().try_clone_to_owned()?;
+        // SAFETY: as above.
+        let mappings = unsafe { AsyncFd::register_with_interest(mappings, Interest::READABLE) }
+            .map_err(|error| error.into_parts().1)?;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut round = 0;
@@ -223,12 +237,20 @@ impl Pipeline {
                     ready?.clear_ready();
                     self.drain_ring();
                 }
-                () = tokio::time::sleep(TABLES_TICK), if self.unwinder.building() > 0 => {
+                () = tokio::time::sleep(TABLES_TICK), if self.looks > 0 || self.unwinder.building() > 0 => {
+                    if self.looks > 0 {
+                        self.looks -= 1;
+                        self.look_at_mappings();
+                    }
                     self.unwinder.load(&mut self.kernel.tables);
                 }
+                // Far more is mapped than usual: it would not fit until the next tick.
+                ready = mappings.readable() => {
+                    ready?.clear_ready();
+                    self.look_at_mappings();
+                }
                 _ = ticks.tick() => {
-                    self.drain_ring();
-                    self.look_at_young();
+                    self.look_at_mappings();
                     self.unwinder.turn(&mut self.kernel.tables);
                     round += 1;
                     if round % TICKS_A_ROUND == 0 {
@@ -251,6 +273,9 @@ impl Pipeline {
         let accounts = &mut self.accounts;
         self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
         self.programs.open(self.kernel.run_stats());
+        if self.mappings.follow(&mappings::online_cpus()?)? {
+            self.followers.missed();
+        }
         if self.is_searching() {
             // A process may have got its name or its cgroup since the last look. A cgroup that is gone
             // keeps what was counted.
@@ -300,6 +325,7 @@ impl Pipeline {
         losses.by_cause.insert("failed_rounds", self.failed_rounds);
         losses.by_cause.insert("unwind_cache_unusable", self.cache_failed.into());
         add(&mut losses, tables.losses());
+        losses.by_cause.insert("mapping_events_lost", self.mappings.lost());
         let mut symbolizer = Symbolizer::new();
         let stacks = capture.stacks.iter().map(|(id, stack)| (*id, stack));
         let frames = symbolizer.resolve_all(&mut self.processes, stacks);
@@ -378,11 +404,15 @@ impl Pipeline {
                 self.see(totals.pid, totals.generation);
                 self.accounts.thread(&totals);
             }
-            Ok(Record::Exec(exec)) => self.see(exec.pid, exec.generation),
+            Ok(Record::Exec(exec)) => {
+                self.see(exec.pid, exec.generation);
+                self.looks = LOOKS_AFTER_EXEC;
+            }
             Ok(Record::Fork(fork)) => {
                 if self.processes.forked(fork.parent, fork.pid, fork.generation) {
                     self.known.insert((fork.pid, fork.generation));
-                    self.follow(fork.pid, fork.generation);
+                    self.followers.born(fork.parent, fork.pid, fork.generation, MonoNs::now());
+                    self.unwind(fork.pid, fork.generation);
                 }
             }
             Ok(Record::OffCpu(sum)) => self.accounts.last_sum(&sum),
@@ -392,33 +422,44 @@ impl Pipeline {
 
     /// Reads the mappings of a process that was not seen before, or not since its last exec.
     fn see(&mut self, pid: u32, generation: u32) {
-        if self.known.insert((pid, generation)) {
-            self.processes.observe(pid, generation);
-            self.young.push((pid, generation, MonoNs::now()));
-            self.follow(pid, generation);
+        if self.known.insert((pid, generation)) && self.processes.observe(pid, generation) {
+            self.followers.follow(pid, generation);
+            self.unwind(pid, generation);
         }
     }
 
     /// Has a process' stacks unwound by the tables of what it has mapped now.
-    fn follow(&mut self, pid: u32, generation: u32) {
+    fn unwind(&mut self, pid: u32, generation: u32) {
         if let Some(version) = self.processes.version(pid, generation) {
             let mappings = self.processes.mappings(pid, generation);
-            self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, mappings);
+            let epoch = self.processes.epoch(pid, generation);
+            self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, epoch, mappings);
+            // If this fails stacks of the library before go on to be taken for the new one's.
+            self.failed_rounds += u64::from(self.kernel.set_epoch(self.processes.newest_epoch()).is_err());
         }
     }
 
-    fn look_at_young(&mut self) {
-        let now = MonoNs::now();
-        let mut young = std::mem::take(&mut self.young);
-        young.retain(|(pid, generation, since)| {
-            // One that cannot be read any more has ended.
-            let is_there = self.processes.refresh(*pid, *generation);
-            if is_there {
-                self.follow(*pid, *generation);
-            }
-            is_there && now.since(*since) < YOUNG_NS
+    /// Reads the mappings of those who mapped code, and lets go of those who ended.
+    fn look_at_mappings(&mut self) {
+        // Before the events: it says who is to be followed.
+        self.drain_ring();
+        let (now, followers) = (MonoNs::now(), &mut self.followers);
+        let is_whole = self.mappings.drain(|event| match event {
+            MappingEvent::Mapped { pid, .. } => followers.mapped(pid),
+            MappingEvent::Ended { pid, tid } => followers.ended(pid, tid, now),
         });
-        self.young = young;
+        if !is_whole {
+            followers.missed();
+        }
+        for look in self.followers.due(now) {
+            if look.may_have_ended && process::has_ended(look.pid) {
+                self.processes.ended(look.pid);
+                self.followers.forget(look.pid);
+                self.unwinder.forget(&mut self.kernel.tables, look.pid);
+            } else if look.read && self.processes.refresh(look.pid, look.generation) {
+                self.unwind(look.pid, look.generation);
+            }
+        }
     }
 }
 

@@ -143,6 +143,7 @@ fn stack(bytes: &[u8]) -> Result<Record, DecodeError> {
     let stack = RawStack {
         pid: start.pid,
         generation: start.generation,
+        epoch: start.epoch,
         kernel: start.kind == stack_kind::KERNEL,
         outcome: start.outcome,
         addresses: addresses.iter().map(|address| u64::from_ne_bytes(*address)).collect(),

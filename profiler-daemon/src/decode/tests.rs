@@ -49,6 +49,7 @@ fn a_stack_comes_out_as_it_was_walked() {
     let stack = RawStack {
         pid: 42,
         generation: 3,
+        epoch: 0,
         kernel: false,
         outcome: outcome::COMPLETE,
         addresses: vec![0x401000, 0x402000],

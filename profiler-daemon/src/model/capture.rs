@@ -57,6 +57,8 @@ pub struct RawStack {
     pub pid: u32,
     /// Generation of the process: picks the mappings.
     pub generation: u32,
+    /// Epoch of the process' mappings: picks between those of one generation.
+    pub epoch: u32,
     /// Whether these are kernel addresses.
     pub kernel: bool,
     /// How the walk ended, see `profiler_common::wire::outcome`.

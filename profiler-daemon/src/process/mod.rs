@@ -39,6 +39,7 @@ pub struct Processes {
     spaces: usize,
     /// Readings so far: each has a version of its own.
     readings: u64,
+    epochs: u32,
     maps_unreadable: u64,
     maps_read_late: u64,
     over_limit: u64,
@@ -86,6 +87,7 @@ impl Processes {
             histories: HashMap::new(),
             spaces: 0,
             readings: 0,
+            epochs: 0,
             maps_unreadable: 0,
             maps_read_late: 0,
             over_limit: 0,
@@ -126,7 +128,11 @@ impl Processes {
         match history.spaces.get_mut(&generation) {
             // Nothing new: what a fork shares is not copied for it.
             Some(known) if known.is_current(&space) && space.perf_map.is_none() => {}
-            Some(known) => Arc::make_mut(known).update(space),
+            Some(known) => {
+                let known = Arc::make_mut(known);
+                known.update(space, self.epochs + 1);
+                self.epochs = self.epochs.max(known.epoch());
+            }
             None if self.spaces >= MOST_SPACES => {
                 self.over_limit += 1;
                 return false;
@@ -136,7 +142,8 @@ impl Processes {
                 // What it had of its parent goes on to count where nothing else is.
                 let at_birth = history.space(generation);
                 let mut known = at_birth.map_or_else(Space::default, |space| (**space).clone());
-                known.update(space);
+                known.update(space, self.epochs + 1);
+                self.epochs = self.epochs.max(known.epoch());
                 history.spaces.insert(generation, Arc::new(known));
             }
         }
@@ -189,18 +196,26 @@ impl Processes {
         }
     }
 
+    /// The epoch of that list: it rises when code is mapped where other code was. 0 if nothing is known.
+    pub fn epoch(&self, pid: u32, generation: u32) -> u32 {
+        self.current(pid, generation).map_or(0, |space| space.epoch())
+    }
+
+    /// The newest epoch of all processes.
+    pub fn newest_epoch(&self) -> u32 {
+        self.epochs
+    }
+
     /// What lies at an address of a process that had called exec `generation` times.
     pub fn locate(&self, pid: u32, generation: u32, address: ProcessAddress) -> Location {
         let Some(space) = self.space(pid, generation) else { return Location::ProcessGone };
-        match space.at(address) {
-            None => Location::Unmapped,
-            Some(mapping) => match &mapping.backing {
-                Backing::File(module) => {
-                    Location::Module { module: module.clone(), file_offset: mapping.file_offset(address) }
-                }
-                Backing::Anonymous(name) => Location::Anonymous { name: name.clone() },
-            },
-        }
+        location(space.at(address), address)
+    }
+
+    /// What lay there in an epoch of its mappings.
+    pub fn locate_at(&self, pid: u32, generation: u32, epoch: u32, address: ProcessAddress) -> Location {
+        let Some(space) = self.space(pid, generation) else { return Location::ProcessGone };
+        location(space.at_epoch(epoch, address), address)
     }
 
     /// The file in which the process' JIT compiler names its code, `/tmp/perf-PID.map`, if it runs
@@ -266,6 +281,18 @@ impl Processes {
 #[cfg(fuzzing)]
 pub fn executable_mappings(maps: &[u8]) -> usize {
     maps::executable(maps).filter(|entry| entry.start < entry.end).count()
+}
+
+fn location(mapping: Option<&Mapping>, address: ProcessAddress) -> Location {
+    match mapping {
+        None => Location::Unmapped,
+        Some(mapping) => match &mapping.backing {
+            Backing::File(module) => {
+                Location::Module { module: module.clone(), file_offset: mapping.file_offset(address) }
+            }
+            Backing::Anonymous(name) => Location::Anonymous { name: name.clone() },
+        },
+    }
 }
 
 impl Default for Processes {

@@ -7,6 +7,9 @@ use super::{FileOffset, ProcessAddress};
 
 /// Most mappings kept of one process; the kernel's own default limit is 65,530.
 const MOST_MAPPINGS: usize = 65_536;
+/// Most earlier states kept of one process: who loads and unloads more libraries in turn gets the names of the
+/// next one for the oldest.
+const MOST_EPOCHS: usize = 64;
 
 /// What lies behind a mapping.
 #[derive(Clone, Debug)]
@@ -62,6 +65,10 @@ pub(super) struct Space {
     current: Vec<Mapping>,
     /// Another number for each other `current`.
     version: u64,
+    /// When code was last mapped where other code was.
+    epoch: u32,
+    /// What was mapped before, by the epoch that it belongs to, in ascending order.
+    earlier: Vec<(u32, BTreeMap<u64, Mapping>)>,
     /// Start of the vDSO, which every exec places anew.
     vdso: Option<u64>,
     /// Names of code that a JIT compiler wrote.
@@ -73,7 +80,7 @@ impl Space {
     pub(super) fn new(mut current: Vec<Mapping>, vdso: Option<u64>, version: u64) -> Space {
         current.truncate(MOST_MAPPINGS);
         let mappings = current.iter().map(|mapping| (mapping.start, mapping.clone())).collect();
-        Space { mappings, current, version, vdso, perf_map: None }
+        Space { mappings, current, version, epoch: 0, earlier: Vec::new(), vdso, perf_map: None }
     }
 
     /// The mappings of the last reading, in ascending order.
@@ -86,14 +93,33 @@ impl Space {
         self.version
     }
 
-    pub(super) fn at(&self, address: ProcessAddress) -> Option<&Mapping> {
-        let (_, mapping) = self.mappings.range(..=address.0).next_back()?;
-        (address.0 < mapping.end).then_some(mapping)
+    /// When code was last mapped where other code was.
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
     }
 
-    /// Takes a later reading of the same program: where both know an address, `newer` is right.
-    pub(super) fn update(&mut self, newer: Space) {
+    /// What lies there now, or lay there at last.
+    pub(super) fn at(&self, address: ProcessAddress) -> Option<&Mapping> {
+        find(&self.mappings, address)
+    }
+
+    /// What lay there in an epoch.
+    pub(super) fn at_epoch(&self, epoch: u32, address: ProcessAddress) -> Option<&Mapping> {
+        let then = self.earlier.iter().find(|(last, _)| epoch <= *last);
+        find(then.map_or(&self.mappings, |(_, mappings)| mappings), address)
+    }
+
+    /// Takes a later reading of the same program: where both know an address, `newer` is right. If it has
+    /// other code where some was, what was before stays known, and `next_epoch` begins.
+    pub(super) fn update(&mut self, newer: Space, next_epoch: u32) {
         if !self.is_current(&newer) {
+            if newer.current.iter().any(|mapping| self.is_replaced_by(mapping)) {
+                if self.earlier.len() == MOST_EPOCHS {
+                    self.earlier.remove(0);
+                }
+                self.earlier.push((self.epoch, self.mappings.clone()));
+                self.epoch = next_epoch;
+            }
             for mapping in &newer.current {
                 self.insert(mapping.clone());
             }
@@ -135,6 +161,19 @@ impl Space {
         })
     }
 
+    /// Whether files lie behind both this new mapping and one that it takes the place of, and not the same ones.
+    fn is_replaced_by(&self, new: &Mapping) -> bool {
+        let Backing::File(file) = &new.backing else { return false };
+        let overlapped = self.mappings.range(..new.end).rev().take_while(|(_, old)| old.end > new.start);
+        overlapped.into_iter().any(|(_, old)| match &old.backing {
+            Backing::File(other) => {
+                let shift = |mapping: &Mapping| mapping.start.wrapping_sub(mapping.file_offset);
+                !Arc::ptr_eq(file, other) || shift(new) != shift(old)
+            }
+            Backing::Anonymous(_) => false,
+        })
+    }
+
     fn insert(&mut self, new: Mapping) {
         let mut overlapped = Vec::new();
         for (start, old) in self.mappings.range(..new.end).rev() {
@@ -154,6 +193,11 @@ impl Space {
         }
         self.mappings.insert(new.start, new);
     }
+}
+
+fn find(mappings: &BTreeMap<u64, Mapping>, address: ProcessAddress) -> Option<&Mapping> {
+    let (_, mapping) = mappings.range(..=address.0).next_back()?;
+    (address.0 < mapping.end).then_some(mapping)
 }
 
 fn identity(mapping: &Mapping) -> Option<Identity> {
@@ -216,7 +260,7 @@ mod tests {
             (&[(14, 15, 0, "n"), (25, 26, 0, "m")], ["a+0", "n+0", "a+9", "m+0"]),
         ] {
             let mut merged = space(&[(10, 20, 0, "a"), (20, 30, 0, "b")]);
-            merged.update(space(newer));
+            merged.update(space(newer), 1);
             assert_eq!([10, 14, 19, 25].map(|address| name(&merged, address)), expected, "{newer:?}");
         }
     }
@@ -228,15 +272,40 @@ mod tests {
         let (a, b) = ((10, 20, 0, "a"), (20, 30, 0, "b"));
         let mut merged = space(&[a, b]);
         let first = merged.version();
-        merged.update(space(&[a, b]));
+        merged.update(space(&[a, b]), 1);
         assert_eq!(merged.version(), first);
         for changed in [(20, 30, 0, "c"), (20, 30, 8, "c"), (20, 29, 8, "c"), (21, 29, 8, "c")] {
             let before = merged.version();
-            merged.update(space(&[a, changed]));
+            merged.update(space(&[a, changed]), 1);
             assert_ne!(merged.version(), before, "{changed:?}");
         }
-        merged.update(space(&[b]));
+        merged.update(space(&[b]), 1);
         assert_eq!(now(&merged), [(20, 30)]);
         assert_eq!([name(&merged, 10), name(&merged, 25)], ["a+0", "b+5"], "what is gone still has its name");
+    }
+
+    #[test]
+    fn code_in_the_place_of_other_code_begins_an_epoch() {
+        let module = |name: &str| {
+            let path = Arc::from(name);
+            Arc::new(Module { path, build_id: None, image: Image::Unavailable })
+        };
+        let (one, other) = (module("one"), module("other"));
+        let reading = |module: &Arc<Module>, start, version| {
+            let backing = Backing::File(module.clone());
+            Space::new(vec![Mapping { start, end: start + 10, file_offset: 0, backing }], None, version)
+        };
+        let mut space = reading(&one, 10, 0);
+        space.update(reading(&one, 10, 1), 7);
+        assert_eq!(space.epoch(), 0, "the same again");
+        space.update(reading(&other, 30, 2), 7);
+        assert_eq!(space.epoch(), 0, "beside it");
+        space.update(reading(&other, 12, 3), 7);
+        assert_eq!(space.epoch(), 7);
+        let path = |epoch| match space.at_epoch(epoch, ProcessAddress(15)).map(|mapping| &mapping.backing) {
+            Some(Backing::File(module)) => module.path.to_string(),
+            _ => "-".to_owned(),
+        };
+        assert_eq!([path(0), path(7)], ["one", "other"]);
     }
 }

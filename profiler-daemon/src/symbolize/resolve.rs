@@ -148,13 +148,13 @@ impl Sorting<'_> {
 
     fn locate(&mut self, stack: &RawStack, address: ProcessAddress) -> Location {
         let (pid, generation) = (stack.pid, stack.generation);
-        let location = self.processes.locate(pid, generation, address);
+        let location = self.processes.locate_at(pid, generation, stack.epoch, address);
         // It may have loaded a library since, or never have been read at all.
         if matches!(location, Location::Unmapped | Location::ProcessGone)
             && self.read_again.insert((pid, generation))
             && self.processes.refresh(pid, generation)
         {
-            return self.processes.locate(pid, generation, address);
+            return self.processes.locate_at(pid, generation, stack.epoch, address);
         }
         location
     }

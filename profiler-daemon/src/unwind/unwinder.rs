@@ -1,5 +1,6 @@
 //! Keeps the kernel's unwind tables in step with the processes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::{Arc, PoisonError};
@@ -40,7 +41,7 @@ pub struct Usage {
     pub bytes: u64,
     /// Tables that made room for others. They are loaded again when they are needed.
     pub evicted: u64,
-    /// Files that have no place even so.
+    /// Tables that found no place even so.
     pub over_budget: u64,
     /// Files that could not be read.
     pub unreadable: u64,
@@ -116,6 +117,7 @@ struct List {
     /// Where it was written, and how many entries.
     written: Option<(Place, u32)>,
     stamp: u32,
+    epoch: u32,
 }
 
 impl Unwinder {
@@ -171,21 +173,22 @@ impl Unwinder {
         self.files.insert(key, file);
     }
 
-    /// A process has these mappings now. `version` is equal for equal lists.
+    /// A process has these mappings now. `version` is equal for equal lists, and with it their `epoch`.
     pub fn follow(
         &mut self,
         kernel: &mut impl KernelTables,
         pid: u32,
         generation: u32,
         version: u64,
+        epoch: u32,
         mappings: &[Mapping],
     ) {
         let before = self.processes.insert(pid, (generation, version));
         if before == Some((generation, version)) {
             return;
         }
-        if !self.lists.contains_key(&version) {
-            self.lists.insert(version, List { mappings: mappings.to_vec(), ..List::default() });
+        if let Entry::Vacant(list) = self.lists.entry(version) {
+            list.insert(List { mappings: mappings.to_vec(), epoch, ..List::default() });
             for module in mappings.iter().filter_map(module) {
                 self.prepare(module);
                 if let Some(file) = self.files.get_mut(&key(module)) {
@@ -262,7 +265,8 @@ impl Unwinder {
                 self.write_rules(kernel);
                 match self.place_parts(kernel, &packed, file) {
                     Some(parts) => State::Ready { parts, segments: packed.segments },
-                    None => State::Nothing,
+                    // It is tried again when a walk misses it.
+                    None => State::Evicted { turn: self.turn },
                 }
             }
         };
@@ -314,11 +318,12 @@ impl Unwinder {
         }
     }
 
-    /// Evicts one table. Its words are free some turns later, so what needs them now comes too early:
+    /// Evicts one table that no walk used for a while. Its words are free some turns later, so what needs them now comes too early:
     /// it counts as evicted itself, and is loaded when a walk misses it.
     fn evict(&mut self, keep: usize) -> bool {
         let candidates = self.files.iter_mut().filter(|(key, file)| {
-            **key != keep && file.used_turn < self.turn && matches!(file.state, State::Ready { .. })
+            let is_idle = file.used_turn + LOOK_TURNS <= self.turn;
+            **key != keep && is_idle && matches!(file.state, State::Ready { .. })
         });
         let Some((_, file)) = candidates.min_by_key(|(_, file)| (!file.lists.is_empty(), file.used_turn)) else {
             return false;
@@ -387,7 +392,7 @@ impl Unwinder {
             word: place.word,
             slab: place.slab,
             stamp: list.stamp,
-            reserved: 0,
+            epoch: list.epoch,
         });
         self.counts.not_written += u64::from(kernel.process(pid, mappings).is_err());
     }
@@ -434,4 +439,165 @@ fn module(mapping: &Mapping) -> Option<&Arc<Module>> {
 
 fn key(module: &Arc<Module>) -> usize {
     Arc::as_ptr(module) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::process::Processes;
+    use crate::unwind::build;
+    use profiler_common::unwind::{MAPPING_WORDS, SLAB_WORDS, rule_at, table};
+    use std::time::Duration;
+
+    /// What the kernel programs would see.
+    #[derive(Default)]
+    struct Written {
+        slabs: Vec<Vec<u32>>,
+        rules: Vec<Rule>,
+        processes: HashMap<u32, ProcessMappings>,
+    }
+
+    impl KernelTables for Written {
+        fn write(&mut self, slab: u32, word: u32, words: &[u32]) -> io::Result<()> {
+            if slab as usize == self.slabs.len() {
+                self.slabs.push(vec![0; SLAB_WORDS]);
+            }
+            self.slabs[slab as usize][word as usize..][..words.len()].copy_from_slice(words);
+            Ok(())
+        }
+
+        fn take(&mut self, slab: u32, word: u32) -> u32 {
+            std::mem::take(&mut self.slabs[slab as usize][word as usize])
+        }
+
+        fn rules(&mut self, first: usize, rules: &[Rule]) -> io::Result<()> {
+            assert_eq!(first, self.rules.len());
+            self.rules.extend(rules);
+            Ok(())
+        }
+
+        fn process(&mut self, pid: u32, mappings: Option<ProcessMappings>) -> io::Result<()> {
+            match mappings {
+                Some(mappings) => self.processes.insert(pid, mappings),
+                None => self.processes.remove(&pid),
+            };
+            Ok(())
+        }
+    }
+
+    impl Written {
+        /// The word pairs of a process' mappings: start, end, origin, place.
+        fn list(&self, pid: u32) -> Vec<[u64; 4]> {
+            let of = self.processes[&pid];
+            let slab = &self.slabs[of.slab as usize];
+            assert_eq!(slab[of.word as usize - 1], of.stamp, "the place is still its own");
+            let words = &slab[of.word as usize..][..(of.count * MAPPING_WORDS) as usize];
+            let pair = |words: &[u32]| u64::from(words[0]) | u64::from(words[1]) << 32;
+            words.chunks(8).map(|entry| std::array::from_fn(|member| pair(&entry[member * 2..]))).collect()
+        }
+
+        /// The rule that a walk would find; none in code without a table.
+        fn rule(&self, pid: u32, pc: u64) -> Option<Rule> {
+            let [_, _, origin, place] =
+                self.list(pid).into_iter().find(|[start, end, ..]| (*start..*end).contains(&pc))?;
+            let (word, slab, shift) = (place as u32, (place >> 32) as u16, (place >> 48) as u8);
+            if (place >> 56) as u8 != table::READY {
+                return None;
+            }
+            let words = &self.slabs[usize::from(slab)];
+            let number = rule_at(|at| words.get((word + at) as usize).copied(), shift.into(), pc - origin)?;
+            self.rules.get(usize::from(number)).copied()
+        }
+
+        fn states(&self, pid: u32) -> BTreeSet<u8> {
+            self.list(pid).iter().map(|[.., place]| (place >> 56) as u8).collect()
+        }
+    }
+
+    /// Our own process, followed as `pids` with all tables that fit.
+    fn followed(unwinder: &mut Unwinder, kernel: &mut Written, pids: &[u32]) -> Vec<Mapping> {
+        let mut processes = Processes::new();
+        let own = std::process::id();
+        assert!(processes.observe(own, 0));
+        let (version, mappings) = (processes.version(own, 0).unwrap(), processes.mappings(own, 0));
+        for pid in pids {
+            unwinder.follow(kernel, *pid, 3, version, 0, mappings);
+        }
+        for _ in 0..30_000 {
+            if unwinder.building() == 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            unwinder.load(kernel);
+        }
+        assert_eq!(unwinder.building(), 0);
+        unwinder.turn(kernel);
+        mappings.to_vec()
+    }
+
+    #[test]
+    fn a_walk_finds_the_rules_of_the_files() {
+        let (mut unwinder, mut kernel) = (Unwinder::start(256 << 20, None), Written::default());
+        let mappings = followed(&mut unwinder, &mut kernel, &[7]);
+        let mut checked = 0;
+        for mapping in &mappings {
+            let Some(Image::Elf { file, .. }) = module(mapping).map(|module| &module.image) else { continue };
+            let Ok(table) = build(file) else { continue };
+            let Some(segment) = table.segment_of(mapping.file_offset, mapping.end - mapping.start) else { continue };
+            let bias = segment.bias(mapping.start, mapping.file_offset);
+            for pc in (mapping.start..mapping.end).step_by(4_099) {
+                let expected = table.rule_at(pc.wrapping_sub(bias));
+                assert_eq!(kernel.rule(7, pc).unwrap_or_default(), expected, "{pc:#x}");
+                checked += usize::from(expected != Rule::default());
+            }
+        }
+        assert!(checked > 300, "{checked}");
+        assert_eq!(kernel.processes[&7].generation, 3);
+        assert!(!kernel.states(7).contains(&table::PENDING));
+    }
+
+    #[test]
+    fn equal_lists_are_shared_and_go_with_their_last_process() {
+        let (mut unwinder, mut kernel) = (Unwinder::start(256 << 20, None), Written::default());
+        followed(&mut unwinder, &mut kernel, &[7, 8]);
+        assert_eq!(kernel.processes[&7], kernel.processes[&8]);
+        unwinder.forget(&mut kernel, 7);
+        assert!(!kernel.processes.contains_key(&7) && !kernel.list(8).is_empty());
+        unwinder.forget(&mut kernel, 8);
+        assert!(unwinder.lists.is_empty() && kernel.processes.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_used_for_longest_makes_room() {
+        let (mut unwinder, mut kernel) = (Unwinder::start(1 << 20, None), Written::default());
+        followed(&mut unwinder, &mut kernel, &[7]);
+        let first = unwinder.usage();
+        // Our own table and those of our libraries are more than one slab holds.
+        assert!(first.over_budget > 0, "{first:?}");
+        assert_eq!(first.bytes, 1 << 20);
+        let [first_ready, ..] = kernel.list(7).into_iter().filter(|entry| entry[3] >> 56 == 0).collect::<Vec<_>>()[..]
+        else {
+            panic!("something fits")
+        };
+        // Used, so it stays; the others go when there is need.
+        let used = (first_ready[3] >> 32) as u16;
+        kernel.slabs[usize::from(used)][first_ready[3] as u32 as usize - 1] = 1;
+        for _ in 0..LOOK_TURNS {
+            unwinder.turn(&mut kernel);
+        }
+        let evicted = (0..100).take_while(|_| unwinder.evict(0)).count();
+        assert!(evicted > 0);
+        unwinder.load(&mut kernel);
+        assert!(kernel.states(7).contains(&table::PENDING), "what was evicted says so");
+        assert!(kernel.rule(7, first_ready[0]).is_some(), "what was used just now stays");
+        // Needed again: not at once, but in time.
+        unwinder.miss(7);
+        assert_eq!(unwinder.building(), 0);
+        for _ in 0..EVICTED_TURNS {
+            unwinder.turn(&mut kernel);
+        }
+        unwinder.miss(7);
+        assert_eq!(unwinder.building() as u64, evicted as u64 + first.over_budget);
+    }
 }

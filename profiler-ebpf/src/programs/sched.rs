@@ -38,6 +38,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         }
         return 0;
     }
+    scratch.epoch = control.epoch;
     let mut now_ns = 0;
     if let Some(thread) = threads::get(prev) {
         // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.
@@ -74,13 +75,16 @@ fn switch_out(
     let ended = state & TASK_DEAD != 0;
 
     let mut wait_class = class::PREEMPTED;
-    let syscall = task::syscall(prev, regs);
+    let call = task::syscall(prev, regs);
+    // What is learnt of the one by comparing it does not hold for the other.
+    let syscall = launder(&mut scratch.any, call as u64) as i32;
     let (mut user_stack, mut kernel_stack, mut sampling) = (0, 0, sampling::EXACT);
     if blocks && !ended {
-        let descriptor = match calls::call(syscall) {
+        let descriptor = match calls::call(call) {
             Call::Class(_) => NO_DESCRIPTOR,
             Call::Read | Call::Write => task::descriptor(regs),
         };
+        let descriptor = launder(&mut scratch.any, descriptor);
         let read_mode = || if descriptor == NO_DESCRIPTOR { 0 } else { task::file_mode(prev, descriptor) };
         let file_mode = if setting!(kernel_stacks) != 0 {
             let place = KernelPlace { context: ctx.as_ptr(), regs, syscall, state, descriptor };
@@ -90,7 +94,7 @@ fn switch_out(
         } else {
             read_mode()
         };
-        wait_class = calls::wait(syscall, task::in_iowait(prev), file_mode);
+        wait_class = launder(&mut scratch.any, calls::wait(call, task::in_iowait(prev), file_mode).into()) as u32;
     }
     if setting!(user_stacks) != 0 && !ended {
         let owner = Owner { pid: task::pid(prev), generation: thread.generation };
@@ -106,6 +110,18 @@ fn switch_out(
 
     if ended {
         end_thread(scratch, prev, thread, now_ns, control);
+    }
+}
+
+/// The same value by way of memory, so that the verifier forgets which branch it came from and follows what comes
+/// after once, not once for each of them.
+#[inline(always)]
+fn launder(room: &mut u64, value: u64) -> u64 {
+    let room: *mut u64 = &raw mut *room;
+    // SAFETY: from a reference.
+    unsafe {
+        room.write_volatile(value);
+        room.read_volatile()
     }
 }
 

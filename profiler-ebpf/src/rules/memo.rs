@@ -5,9 +5,9 @@
 /// Slots of each kind that a thread has.
 pub const SLOTS: usize = 4;
 /// Most words of a user stack that a slot verifies; longer walks are not kept.
-pub const USER_WORDS: usize = 64;
+pub const USER_WORDS: usize = 128;
 /// Bytes above the stack pointer within which those words must lie. A power of two.
-pub const USER_SPAN: usize = 4096;
+pub const USER_SPAN: usize = 8192;
 /// Most words of a kernel stack that a slot verifies.
 pub const KERNEL_WORDS: usize = 32;
 /// Bytes of kernel stack that are read to verify. A power of two.
@@ -41,8 +41,8 @@ pub struct UserSlot {
     pub span: u32,
     /// Number of words.
     pub words: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Epoch of mappings in which it was walked, see `unwind::ProcessMappings`.
+    pub epoch: u32,
     /// Where each word lies, in bytes above the stack pointer; multiples of eight.
     pub at: [u16; USER_WORDS],
 }

@@ -23,7 +23,8 @@ pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread)
             continue;
         }
         let span = slot.span;
-        if slot.generation != scratch.owner.generation || span as usize > USER_SPAN {
+        let is_of_now = slot.generation == scratch.owner.generation && slot.epoch == scratch.epoch;
+        if !is_of_now || span as usize > USER_SPAN {
             continue;
         }
         if span > read {
@@ -32,11 +33,24 @@ pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread)
             }
             read = span;
         }
-        if hash_user(scratch, slot.words, &slot.at) == slot.hash {
-            return slot.stack;
+        let (hash, stack) = (slot.hash, slot.stack);
+        if hash_user(scratch, thread, index as u32 - 1) == hash {
+            return stack;
         }
     }
     0
+}
+
+/// Hash of the words in the stretch that a slot names. A function of its own, so that the verifier follows its
+/// loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hash_user(scratch: *const Scratch, thread: *const Thread, slot: u32) -> u64 {
+    // SAFETY: as in `recall_user`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_ref(), thread.as_ref()) }) else { return 0 };
+    let slot = &thread.memo.user[slot as usize & (SLOTS - 1)];
+    // SAFETY: the stretch has USER_SPAN bytes.
+    unsafe { memo::hash::<USER_SPAN, USER_WORDS>(scratch.user_stretch.as_ptr(), &slot.at, slot.words) }
 }
 
 /// Keeps the walk that was just made, if all its words lie in one stretch.
@@ -69,10 +83,11 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
     slot.ip = scratch.regs.ip;
     slot.sp = scratch.regs.sp;
     slot.bp = scratch.regs.bp;
-    slot.hash = hash_user(scratch, words, &slot.at);
     slot.generation = scratch.owner.generation;
+    slot.epoch = scratch.epoch;
     slot.span = span;
     slot.words = words;
+    thread.memo.user[next].hash = hash_user(scratch, thread, next as u32);
     0
 }
 
@@ -85,11 +100,6 @@ fn read_user_stretch(scratch: &mut Scratch, span: u32) -> bool {
     }
 }
 
-#[inline(always)]
-fn hash_user(scratch: &Scratch, words: u32, at: &[u16; USER_WORDS]) -> u64 {
-    // SAFETY: the stretch has USER_SPAN bytes.
-    unsafe { memo::hash::<USER_SPAN, USER_WORDS>(scratch.user_stretch.as_ptr(), at, words) }
-}
 /// Reads `bytes` bytes of kernel stack from the program's context upwards; at most `KERNEL_SPAN`.
 #[inline(always)]
 fn read_kernel_stretch(scratch: &mut Scratch, bytes: u32) -> bool {
@@ -98,10 +108,15 @@ fn read_kernel_stretch(scratch: &mut Scratch, bytes: u32) -> bool {
     unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) == 0 }
 }
 
-#[inline(always)]
-fn hash_kernel(scratch: &Scratch, words: u32, at: &[u16; KERNEL_WORDS]) -> u64 {
+/// The same as [`hash_user`] for a kernel stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn hash_kernel(scratch: *const Scratch, thread: *const Thread, slot: u32) -> u64 {
+    // SAFETY: as in `recall_user`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_ref(), thread.as_ref()) }) else { return 0 };
+    let slot = &thread.memo.kernel[slot as usize & (SLOTS - 1)];
     // SAFETY: the stretch has KERNEL_SPAN bytes.
-    unsafe { memo::hash::<KERNEL_SPAN, KERNEL_WORDS>(scratch.kernel_stretch.as_ptr(), at, words) }
+    unsafe { memo::hash::<KERNEL_SPAN, KERNEL_WORDS>(scratch.kernel_stretch.as_ptr(), &slot.at, slot.words) }
 }
 
 /// The remembered kernel stack of the same path with the same words; 0 if none.
@@ -128,7 +143,7 @@ pub(super) extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Threa
             }
             read = span;
         }
-        if hash_kernel(scratch, slot.words, &slot.at) == slot.hash {
+        if hash_kernel(scratch, thread, index as u32 - 1) == slot.hash {
             if slot.descriptor == key.descriptor {
                 scratch.kernel_key.file_mode = slot.file_mode;
             }
@@ -186,6 +201,6 @@ pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thr
     slot.words = wanted as u32;
     slot.file_mode = key.file_mode;
     slot.descriptor = key.descriptor;
-    slot.hash = hash_kernel(scratch, wanted as u32, &slot.at);
+    thread.memo.kernel[next].hash = hash_kernel(scratch, thread, next as u32);
     0
 }

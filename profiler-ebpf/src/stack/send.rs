@@ -59,7 +59,7 @@ pub(super) fn fill(record: &mut StackRecord, kind: u32, owner: Owner, id: u64) {
 #[inline(always)]
 fn id<const N: usize>(buffer: &StackBuffer<N>, owner: Owner) -> u64 {
     let mut sum = memo::mix(memo::SEED, u64::from(owner.pid) << 32 | u64::from(owner.generation));
-    sum = memo::mix(sum, u64::from(buffer.record.outcome));
+    sum = memo::mix(sum, u64::from(buffer.record.epoch) << 32 | u64::from(buffer.record.outcome));
     let mut index = 0;
     while index < N {
         if index as u32 >= buffer.record.frames {

@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ffi::c_void;
 use profiler_common::limits::USER_FRAMES;
-use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, Rule, SLAB_WORDS, cfa, table};
+use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, table};
 use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::unwind::{self, Cursor, Step};
@@ -18,6 +18,8 @@ use crate::maps::{self, PROCESSES, RULES, Scratch};
 pub(crate) const WINDOW_BYTES: usize = 1024;
 /// Words that one step may read beside the window.
 const EXTRAS: usize = 2;
+/// In place of a number of words: more than a memo keeps.
+const TOO_MANY: u32 = u32::MAX;
 /// Frames walked by one call of `walk_some`. Two levels of loops keep the verifier's work small.
 const FRAMES_A_CALL: u32 = 16;
 
@@ -33,8 +35,8 @@ pub(crate) struct Walk {
     approximate: u32,
     /// 1 once code was met whose table is not there yet.
     pending: u32,
-    /// How often this frame's step was repeated.
-    repeats: u32,
+    /// Always zero.
+    reserved: u32,
     /// The mapping of the last frame.
     mapping: Mapping,
     /// The process' mappings: where they lie, and how many there are.
@@ -46,7 +48,13 @@ pub(crate) struct Walk {
     /// 0 for a walk by frame pointers alone.
     by_tables: u32,
     /// Always zero.
-    reserved: u32,
+    also_reserved: u32,
+    /// Words that this step took so far.
+    taken: u32,
+    /// How often this frame's step was repeated.
+    repeats: u32,
+    /// The last one.
+    word: u64,
     /// The word that the last step missed.
     pub(crate) missing: u64,
     /// Where the window lies, and how much of it was read.
@@ -89,6 +97,7 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
     walk.by_tables = 1;
     scratch.words = 0;
     scratch.user.record.outcome = outcome::TRUNCATED;
+    scratch.user.record.epoch = 0;
     if let Some(mappings) = PROCESSES.get_ptr(scratch.owner.pid) {
         // SAFETY: the daemon replaces entries whole; a stale one is as good as none.
         let mappings = unsafe { mappings.read_volatile() };
@@ -100,6 +109,7 @@ pub(super) fn start(scratch: &mut Scratch, exact: bool) {
             // SAFETY: the mask keeps the index inside the slab.
             unsafe { slab.add(stamp).read_volatile() == mappings.stamp }
         });
+        scratch.user.record.epoch = mappings.epoch;
         walk.known = (is_placed && mappings.generation == scratch.owner.generation).into();
     }
 }
@@ -125,10 +135,7 @@ pub(super) extern "C" fn walk_user(scratch: *mut Scratch) -> u32 {
             break;
         }
         if went == went::MISSING {
-            fetch(scratch, |into, bytes, from| {
-                // SAFETY: the window has room for the bytes, and the helper fails on memory that cannot be read.
-                unsafe { bpf_probe_read_user(into, bytes, from) }
-            });
+            fetch_own(scratch);
         }
     }
     finish(scratch);
@@ -148,7 +155,7 @@ pub(super) fn finish(scratch: &mut Scratch) {
     }
     // What could not be read or looked up now may be had next time.
     if record.outcome == outcome::PENDING || record.outcome == outcome::READ_FAULT {
-        scratch.words = u32::MAX;
+        scratch.words = TOO_MANY;
     }
 }
 
@@ -188,50 +195,28 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     scratch.user.frames[frames & (USER_FRAMES - 1)] = at.pc & frame::ADDRESS | flags | approximate;
     scratch.walk.frames = frames as u32 + 1;
 
-    let sp = scratch.regs.sp;
-    let words = scratch.words as usize;
-    let mut read = 0;
-    let walk = &mut scratch.walk;
-    let places = &mut scratch.at;
-    let (window, window_at, window_bytes) = (&walk.window, walk.window_at, walk.window_bytes);
-    let (extra, extra_at, repeats) = (&walk.extra, &walk.extra_at, walk.repeats);
-    let take = |address: u64| {
-        let into = address.wrapping_sub(window_at);
-        let word = if into & 7 == 0 && into < window_bytes {
-            window[(into as usize & (WINDOW_BYTES - 1)) / 8]
-        } else if repeats > 1 && extra_at[0] == address {
-            extra[0]
-        } else if repeats > 2 && extra_at[1] == address {
-            extra[1]
-        } else {
-            return None;
-        };
-        // Where it lay, for the memo; out of its reach the count runs over.
-        let above = address.wrapping_sub(sp);
-        if above <= (USER_SPAN - 8) as u64 && above & 7 == 0 && words + read < USER_WORDS {
-            places[(words + read) & (USER_WORDS - 1)] = above as u16;
-            read += 1;
-        } else {
-            read = usize::MAX >> 1;
-        }
-        Some(word)
+    let has_table = scratch.walk.by_tables != 0 && scratch.walk.mapping.table == table::READY;
+    let rule = if has_table { find_rule(scratch, pc) } else { 0 };
+
+    scratch.walk.taken = 0;
+    let leaf_register = |number: u8| {
+        let is_known = frames == 0 && number < 16;
+        if is_known { Some(scratch.walk.leaf[number as usize & 15]) } else { None }
     };
-    let rule = if walk.by_tables != 0 { find_rule(&walk.mapping, pc) } else { None };
+    let rule = if rule == 0 { None } else { RULES.get(rule) };
     let step = match rule {
-        Some(rule) if rule.cfa != cfa::GAP => {
-            let number = rule.register as usize & 15;
-            let register = if frames == 0 && rule.register < 16 { Some(walk.leaf[number]) } else { None };
-            unwind::by_rule(rule, &at, register, take)
+        Some(rule) => {
+            let register = leaf_register(rule.register);
+            unwind::by_rule(rule, &at, register, |address| take(scratch, address))
         }
-        _ => unwind::by_frame_pointer(&at, frames == 0, take),
+        None => unwind::by_frame_pointer(&at, frames == 0, |address| take(scratch, address)),
     };
     match step {
         Step::Caller(caller) => {
             scratch.walk.cursor = caller;
             scratch.walk.approximate |= caller.approximate;
             scratch.walk.repeats = 0;
-            let words = words + read;
-            scratch.words = if words <= USER_WORDS { words as u32 } else { u32::MAX };
+            keep_words(scratch);
             went::ON
         }
         Step::Missing(address) => {
@@ -246,17 +231,73 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
         }
         Step::End(why) => {
             // The words that ended it decided the walk, too.
-            let words = words + read;
-            scratch.words = if words <= USER_WORDS { words as u32 } else { u32::MAX };
+            keep_words(scratch);
             end(scratch, why)
         }
     }
+}
+
+/// A word of the stack, if it is at hand.
+#[inline(always)]
+fn take(scratch: &mut Scratch, address: u64) -> Option<u64> {
+    if word_at(scratch, address) == 0 { None } else { Some(scratch.walk.word) }
+}
+
+/// Looks for a word in the window and beside it, and notes where it lay, for the memo. Returns 1 if it is there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn word_at(scratch: *mut Scratch, address: u64) -> u32 {
+    // SAFETY: as in `walk_user`.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let walk = &mut scratch.walk;
+    let into = address.wrapping_sub(walk.window_at);
+    if into & 7 == 0 && into < walk.window_bytes {
+        walk.word = walk.window[(into as usize & (WINDOW_BYTES - 1)) / 8];
+    } else if walk.repeats > 1 && walk.extra_at[0] == address {
+        walk.word = walk.extra[0];
+    } else if walk.repeats > 2 && walk.extra_at[1] == address {
+        walk.word = walk.extra[1];
+    } else {
+        return 0;
+    }
+    // Out of the memo's reach, or below the word before, the count runs over.
+    let above = address.wrapping_sub(scratch.regs.sp);
+    let words = scratch.words.saturating_add(walk.taken) as usize;
+    let before = u64::from(scratch.at[words.wrapping_sub(1) & (USER_WORDS - 1)]);
+    let ascends = words == 0 || above > before;
+    if ascends && above <= (USER_SPAN - 8) as u64 && above & 7 == 0 && words < USER_WORDS {
+        scratch.at[words & (USER_WORDS - 1)] = above as u16;
+        walk.taken += 1;
+    } else {
+        walk.taken = TOO_MANY;
+    }
+    1
+}
+
+/// The words of the last step belong to the walk.
+#[inline(always)]
+fn keep_words(scratch: &mut Scratch) {
+    let words = scratch.words.saturating_add(scratch.walk.taken);
+    scratch.words = if words <= USER_WORDS as u32 { words } else { TOO_MANY };
 }
 
 #[inline(always)]
 fn end(scratch: &mut Scratch, why: u32) -> u32 {
     scratch.user.record.outcome = why;
     went::OVER
+}
+
+/// [`fetch`] of the current task's memory.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn fetch_own(scratch: *mut Scratch) -> u32 {
+    // SAFETY: as in `walk_user`.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    fetch(scratch, |into, bytes, from| {
+        // SAFETY: the window has room for the bytes, and the helper fails on memory that cannot be read.
+        unsafe { bpf_probe_read_user(into, bytes, from) }
+    });
+    0
 }
 
 /// Reads the missing word, and what lies above it, by `read` (to, bytes, from), which returns 0 if it
@@ -376,16 +417,18 @@ unsafe fn entry_at(slab: *mut u32, entry: u32, member: u32) -> u64 {
     unsafe { slab.add(word).cast::<u64>().read_volatile() }
 }
 
-/// The rule for `pc`, which lies in `mapping`.
-#[inline(always)]
-fn find_rule(mapping: &Mapping, pc: u64) -> Option<&'static Rule> {
-    if mapping.table != table::READY {
-        return None;
-    }
-    let slab = maps::slab(u32::from(mapping.slab))?;
+/// The number of the rule for `pc`, which lies in the mapping that was found last. 0, the gap, if there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_rule(scratch: *mut Scratch, pc: u64) -> u32 {
+    // SAFETY: as in `walk_user`.
+    let Some(scratch) = (unsafe { scratch.as_ref() }) else { return 0 };
+    let mapping = &scratch.walk.mapping;
+    let Some(slab) = maps::slab(u32::from(mapping.slab)) else { return 0 };
+    let first = mapping.word;
     let word = |index: u32| {
         // SAFETY: the mask keeps the index inside the slab.
-        unsafe { slab.add(mapping.word.wrapping_add(index) as usize & (SLAB_WORDS - 1)).read_volatile() }
+        unsafe { slab.add(first.wrapping_add(index) as usize & (SLAB_WORDS - 1)).read_volatile() }
     };
     let position = pc.wrapping_sub(mapping.origin) as u32;
     let bucket = position >> (mapping.shift & 31);
@@ -409,5 +452,5 @@ fn find_rule(mapping: &Mapping, pc: u64) -> Option<&'static Rule> {
             length = half;
         }
     }
-    RULES.get(word(low.wrapping_sub(1)) & 0xffff)
+    word(low.wrapping_sub(1)) & 0xffff
 }

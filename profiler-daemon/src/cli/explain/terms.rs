@@ -642,6 +642,15 @@ pub(super) static TERMS: &[Term] = &[
     ),
     term(
         Group::Loss,
+        "mapping_events_lost",
+        &[],
+        "The kernel could not say that a process mapped code or that a thread ended: too much of that happened at once. \
+         All processes were read again, so code is named late at worst.",
+        "",
+        "",
+    ),
+    term(
+        Group::Loss,
         "cpu_samples_over_bound",
         &[],
         "More CPU samples than are kept, 2,000,000: places on CPU rest on the first ones. Times are exact.",
@@ -740,7 +749,7 @@ pub(super) static TERMS: &[Term] = &[
         Group::Loss,
         "unwind_tables_over_budget",
         &[],
-        "Files whose unwind tables have no room in the kernel at all: their code is walked by frame pointers.",
+        "Unwind tables that found no room in the kernel, since all others were in use: the code is walked by frame pointers until there is room.",
         "",
         "",
     ),
