@@ -154,7 +154,7 @@ pub(super) fn finish(scratch: &mut Scratch) {
         record.outcome = outcome::APPROXIMATE;
     }
     // What could not be read or looked up now may be had next time.
-    if record.outcome == outcome::PENDING || record.outcome == outcome::READ_FAULT {
+    if matches!(record.outcome, outcome::PENDING | outcome::READ_FAULT | outcome::NOT_CODE) {
         scratch.words = TOO_MANY;
     }
 }
