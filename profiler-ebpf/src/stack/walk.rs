@@ -10,7 +10,7 @@ use profiler_common::limits::USER_FRAMES;
 use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, table};
 use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
-use profiler_ebpf::rules::unwind::{self, Cursor, Step};
+use profiler_ebpf::rules::unwind::{self, Cursor, Leaf, Step};
 
 use crate::maps::{self, PROCESSES, RULES, Scratch};
 
@@ -210,8 +210,8 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     let rule = if rule == 0 { None } else { RULES.get(rule) };
     let step = match rule {
         Some(rule) => {
-            let register = leaf_register(rule.register);
-            unwind::by_rule(rule, &at, register, |address| take(scratch, address))
+            let leaf = Leaf { register: leaf_register(rule.register), link: None };
+            unwind::by_rule(rule, &at, leaf, |address| take(scratch, address))
         }
         None => unwind::by_frame_pointer(&at, frames == 0, |address| take(scratch, address)),
     };
