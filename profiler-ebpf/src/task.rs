@@ -7,6 +7,7 @@
 use aya_ebpf::bindings::{pt_regs, task_struct};
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs};
 use profiler_common::limits::COMM_BYTES;
+use profiler_common::wire::frame;
 use profiler_ebpf::rules::class::{self, Call};
 
 use crate::maps::setting;
@@ -108,7 +109,7 @@ pub(crate) fn is_on_stack_of(context: *const core::ffi::c_void, regs: *const pt_
     (regs as u64).wrapping_sub(context as u64) < KERNEL_STACK_BYTES
 }
 
-/// The three registers that a memo compares.
+/// The three registers that a memo compares. `ip` carries the bit `frame::EXACT`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Registers {
@@ -117,13 +118,14 @@ pub(crate) struct Registers {
     pub(crate) bp: u64,
 }
 
-/// Reads saved registers.
+/// Reads registers that were saved in this system call, negative if in none.
 #[inline(always)]
-pub(crate) fn registers(regs: *const pt_regs) -> Registers {
+pub(crate) fn registers(regs: *const pt_regs, syscall: i32) -> Registers {
+    let exact = if is_exact(regs, syscall) { frame::EXACT } else { 0 };
     // SAFETY: `regs` comes typed from `bpf_task_pt_regs` or from a program's context.
     unsafe {
         Registers {
-            ip: (&raw const (*regs).rip).read_volatile(),
+            ip: (&raw const (*regs).rip).read_volatile() | exact,
             sp: (&raw const (*regs).rsp).read_volatile(),
             bp: (&raw const (*regs).rbp).read_volatile(),
         }
@@ -148,7 +150,7 @@ pub(crate) fn all_registers(regs: *const pt_regs, all: &mut [u64; 16]) {
 /// instruction `syscall` leaves the address behind itself in rcx; a signal's handler, or a call that
 /// is begun again, has another `rip`.
 #[inline(always)]
-pub(crate) fn is_exact(regs: *const pt_regs, syscall: i32) -> bool {
+fn is_exact(regs: *const pt_regs, syscall: i32) -> bool {
     // SAFETY: as in `registers`.
     syscall < 0 || unsafe { (&raw const (*regs).rip).read_volatile() != (&raw const (*regs).rcx).read_volatile() }
 }

@@ -394,6 +394,7 @@ impl Pipeline {
                     self.see(stack.pid, stack.generation);
                     if stack.outcome == outcome::PENDING {
                         self.unwinder.miss(stack.pid);
+                        self.followers.mapped(stack.pid);
                     }
                 }
                 self.accounts.stack(id, stack);

@@ -93,22 +93,23 @@ impl Cache {
         Ok(cache)
     }
 
-    /// The table of a file: from the cache, or built and then stored. A file without build id is
-    /// built each time. What goes wrong with the cache is counted and costs only time.
+    /// The table of a file: from the cache, or built and then stored. A file without build id is known by
+    /// its place on the disk and its last change. What goes wrong with the cache is counted and costs only time.
     ///
     /// # Errors
     /// As [`super::build`].
     pub fn table(&self, file: &File) -> Result<FileTable, BuildError> {
         let source = Source::of_file(file).map_err(|source| BuildError::Read { what: "size of the file", source })?;
         let elf = Elf::read(source)?;
-        let Some(build_id) = elf.build_id() else {
-            self.counters.built.fetch_add(1, Relaxed);
-            return table_of(&elf);
+        let build_id = elf.build_id();
+        let name = match &build_id {
+            Some(build_id) => build_id.hex(),
+            None => identity(file).map_err(|source| BuildError::Read { what: "state of the file", source })?,
         };
-        let path = self.directory.join(format!("{}-{:08x}.{SUFFIX}", build_id.hex(), elf.variant()));
+        let path = self.directory.join(format!("{name}-{:08x}.{SUFFIX}", elf.variant()));
         if let Some(Stored { rules, rows, counts }) = self.load(&path) {
             self.counters.loaded.fetch_add(1, Relaxed);
-            return Ok(FileTable { rules, rows, segments: elf.code()?, build_id: Some(build_id), counts });
+            return Ok(FileTable { rules, rows, segments: elf.code()?, build_id, counts });
         }
         self.counters.built.fetch_add(1, Relaxed);
         let table = table_of(&elf)?;
@@ -210,6 +211,11 @@ fn read(file: &File, limit: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What tells a file without build id from all others on this machine.
+fn identity(file: &File) -> io::Result<String> {
+    let of = file.metadata()?;
+    Ok(format!("{:x}-{:x}-{:x}-{:x}.{:09}", of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
+}
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]

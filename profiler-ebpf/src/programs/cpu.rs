@@ -1,14 +1,14 @@
 //! What a CPU is doing when its sampling clock fires.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::bpf_perf_event_data;
+use aya_ebpf::bindings::{bpf_perf_event_data, pt_regs};
 use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::perf_event;
 use aya_ebpf::programs::PerfEventContext;
 use profiler_common::fault;
 use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
-use crate::maps::{scratch, setting};
+use crate::maps::{Scratch, scratch, setting};
 use crate::stack::{self, Owner};
 use crate::task;
 use crate::{emit, threads};
@@ -34,18 +34,11 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     let (regs, ip) = unsafe { (&raw const (*interrupted).regs, (&raw const (*interrupted).regs.rip).read_volatile()) };
     let in_kernel = ip & KERNEL_ADDRESS != 0;
     let owner = Owner { pid, generation };
-    if setting!(compare_walks) != 0 {
-        if in_kernel {
-            stack::compare(scratch, task::user_regs(current), owner);
-        } else {
-            stack::compare(scratch, regs, owner);
-        }
-    }
     let user_stack = if in_kernel {
         let regs = task::user_regs(current);
-        stack::user(scratch, regs, task::syscall(current, regs), owner)
+        sample_user(scratch, regs, task::syscall(current, regs), owner)
     } else {
-        stack::user(scratch, regs, NO_SYSCALL, owner)
+        sample_user(scratch, regs, NO_SYSCALL, owner)
     };
     let sample = CpuSample {
         // SAFETY: no arguments.
@@ -60,4 +53,12 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     // SAFETY: a whole record.
     unsafe { emit::record(&raw const sample, size_of::<CpuSample>(), fault::RING_FULL_SAMPLE) };
     0
+}
+
+#[inline(always)]
+fn sample_user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) -> u64 {
+    if setting!(compare_walks) != 0 {
+        stack::compare(scratch, regs, syscall, owner);
+    }
+    stack::user(scratch, regs, syscall, owner)
 }

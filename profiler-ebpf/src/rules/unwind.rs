@@ -55,15 +55,23 @@ macro_rules! word {
     };
 }
 
-/// Applies `rule`, which is neither a gap nor unsupported. `register` is the value of the register
-/// that it names, known in the leaf only. `read` returns a word of stack that is at hand.
+/// What only the leaf's registers say; callers have other values in them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Leaf {
+    /// The register that the rule names.
+    pub register: Option<u64>,
+    /// The link register, on machines that have one, with the bits of pointer authentication stripped.
+    pub link: Option<u64>,
+}
+
+/// Applies `rule`, which is neither a gap nor unsupported. `read` returns a word of stack that is at hand.
 #[inline(always)]
-pub fn by_rule(rule: &Rule, at: &Cursor, register: Option<u64>, mut read: impl FnMut(u64) -> Option<u64>) -> Step {
+pub fn by_rule(rule: &Rule, at: &Cursor, leaf: Leaf, mut read: impl FnMut(u64) -> Option<u64>) -> Step {
     let offset = |base: u64, bytes: i32| base.wrapping_add(bytes as i64 as u64);
     let frame = match rule.cfa {
         cfa::SP => offset(at.sp, rule.cfa_offset),
         cfa::FP => offset(at.fp, rule.cfa_offset),
-        cfa::REGISTER => match register {
+        cfa::REGISTER => match leaf.register {
             Some(value) => offset(value, rule.cfa_offset),
             None => return Step::End(outcome::BAD_RULE),
         },
@@ -80,8 +88,10 @@ pub fn by_rule(rule: &Rule, at: &Cursor, register: Option<u64>, mut read: impl F
         cfa::END => return Step::End(outcome::COMPLETE),
         _ => return Step::End(outcome::BAD_RULE),
     };
-    // A caller's frame lies above; this is also what makes every walk end.
-    if frame <= at.sp {
+    // A caller's frame lies above, but for a leaf that has pushed nothing, its return address in the link
+    // register; this is also what makes every walk end.
+    let is_linked = rule.return_address == saved::SAME && leaf.link.is_some();
+    if frame < at.sp || (frame == at.sp && !is_linked) {
         return Step::End(outcome::BAD_RULE);
     }
     let place = |kind: u8, bytes: i32| match kind {
@@ -98,12 +108,12 @@ pub fn by_rule(rule: &Rule, at: &Cursor, register: Option<u64>, mut read: impl F
         saved::LOST => 0,
         _ => word!(read, fp_at, if fp_at < pc_at { lowest } else { fp_at }),
     };
-    if rule.return_address == saved::SAME || rule.return_address == saved::LOST {
-        // A link register: the daemon writes such rules on other machines only.
-        return Step::End(outcome::BAD_RULE);
-    }
     let saves_fp = rule.frame_pointer != saved::SAME && rule.frame_pointer != saved::LOST;
-    let pc = word!(read, pc_at, if saves_fp { lowest } else { pc_at });
+    let pc = match (rule.return_address, leaf.link) {
+        (saved::SAME, Some(link)) => link,
+        (saved::SAME, None) | (saved::LOST, _) => return Step::End(outcome::BAD_RULE),
+        _ => word!(read, pc_at, if saves_fp { lowest } else { pc_at }),
+    };
     if pc == 0 {
         return Step::End(outcome::COMPLETE);
     }
@@ -218,11 +228,21 @@ mod tests {
             ("unknown kind", Rule { cfa: 99, ..CALL }, at(BASE, 5), &[1], Step::End(outcome::BAD_RULE)),
         ];
         for (name, rule, from, words, expected) in cases {
-            assert_eq!(by_rule(rule, from, None, stack(words)), *expected, "{name}");
+            assert_eq!(by_rule(rule, from, Leaf::default(), stack(words)), *expected, "{name}");
         }
+    }
+
+    #[test]
+    fn the_leaf_has_registers_that_its_callers_do_not_have() {
+        let none = Leaf::default();
         let other = Rule { cfa: cfa::REGISTER, register: 10, cfa_offset: 8, ..CALL };
-        assert_eq!(by_rule(&other, &at(BASE, 5), Some(BASE + 8), stack(&[0, 0xa])), to(0xa, BASE + 16, 5));
-        assert_eq!(by_rule(&other, &at(BASE, 5), None, stack(&[0, 0xa])), Step::End(outcome::BAD_RULE), "not the leaf");
+        let known = Leaf { register: Some(BASE + 8), ..none };
+        assert_eq!(by_rule(&other, &at(BASE, 5), known, stack(&[0, 0xa])), to(0xa, BASE + 16, 5));
+        assert_eq!(by_rule(&other, &at(BASE, 5), none, stack(&[0, 0xa])), Step::End(outcome::BAD_RULE));
+        let linked = Rule { return_address: saved::SAME, cfa_offset: 0, ..CALL };
+        let known = Leaf { link: Some(0xb), ..none };
+        assert_eq!(by_rule(&linked, &at(BASE, 5), known, stack(&[])), to(0xb, BASE, 5));
+        assert_eq!(by_rule(&linked, &at(BASE, 5), none, stack(&[])), Step::End(outcome::BAD_RULE));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_task_stack};
 use core::ffi::c_void;
 use profiler_common::fault::{self, counter};
 use profiler_common::limits::KERNEL_FRAMES;
-use profiler_common::wire::{outcome, sampling, stack_kind};
+use profiler_common::wire::{frame, outcome, sampling, stack_kind};
 use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 
 use crate::emit;
@@ -73,13 +73,13 @@ pub(crate) struct KernelKey {
 /// `syscall` is the one that they were saved in, negative if none.
 #[inline(always)]
 pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) -> u64 {
-    scratch.regs = task::registers(regs);
+    scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
-    if scratch.regs.ip == 0 {
+    if scratch.regs.ip & frame::ADDRESS == 0 {
         emit::count(fault::USER_STACK);
         return 0;
     }
-    walk_own(scratch, regs, syscall);
+    walk_own(scratch, regs);
     send_user(scratch)
 }
 
@@ -94,13 +94,13 @@ pub(crate) fn user_of_wait(
     owner: Owner,
     now_ns: u64,
 ) -> (u64, u32) {
-    scratch.regs = task::registers(regs);
+    scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
     let known = recall_user(scratch, thread);
     if known != 0 {
         emit::count(counter::USER_HIT);
         if setting!(verify_memo) != 0 {
-            walk_own(scratch, regs, syscall);
+            walk_own(scratch, regs);
             verify(known, id_of_user(scratch));
         }
         return (known, sampling::EXACT);
@@ -133,19 +133,19 @@ pub(crate) fn inherit(parent: u32, child: u32, generation: u32) {
 
 /// Counts how a walk by frame pointers alone ends, for comparison.
 #[inline(always)]
-pub(crate) fn compare(scratch: &mut Scratch, regs: *const pt_regs, owner: Owner) {
-    scratch.regs = task::registers(regs);
+pub(crate) fn compare(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) {
+    scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
-    walk::start(scratch, true);
+    walk::start(scratch);
     walk::without_tables(scratch);
     walk_user(scratch);
     emit::count(counter::FRAME_POINTER + (scratch.user.record.outcome & (outcome::COUNT as u32 - 1)));
 }
 
 #[inline(always)]
-fn walk_own(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32) {
+fn walk_own(scratch: &mut Scratch, regs: *const pt_regs) {
     task::all_registers(regs, &mut scratch.walk.leaf);
-    walk::start(scratch, task::is_exact(regs, syscall));
+    walk::start(scratch);
     walk_user(scratch);
 }
 
@@ -213,12 +213,12 @@ pub(crate) fn of_sleeper(
     owner: Owner,
     seq: *mut seq_file,
 ) -> (u64, u64) {
-    scratch.regs = task::registers(regs);
+    scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
     let mut user_stack = 0;
-    if scratch.regs.ip != 0 {
+    if scratch.regs.ip & frame::ADDRESS != 0 {
         task::all_registers(regs, &mut scratch.walk.leaf);
-        walk::start(scratch, task::is_exact(regs, syscall));
+        walk::start(scratch);
         let mut turn = 0;
         while turn < SLEEPER_TURNS {
             turn += 1;

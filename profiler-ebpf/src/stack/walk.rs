@@ -10,7 +10,7 @@ use profiler_common::limits::USER_FRAMES;
 use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, table};
 use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
-use profiler_ebpf::rules::unwind::{self, Cursor, Step};
+use profiler_ebpf::rules::unwind::{self, Cursor, Leaf, Step};
 
 use crate::maps::{self, PROCESSES, RULES, Scratch};
 
@@ -76,15 +76,14 @@ pub(crate) mod went {
     pub(crate) const OVER: u32 = 2;
 }
 
-/// Begins a walk at `scratch.regs` in the process of `scratch.owner`; `exact` if execution was
-/// interrupted there, not in a system call. `scratch.walk.leaf` is set.
+/// Begins a walk at `scratch.regs` in the process of `scratch.owner`. `scratch.walk.leaf` is set.
 #[inline(always)]
-pub(super) fn start(scratch: &mut Scratch, exact: bool) {
+pub(super) fn start(scratch: &mut Scratch) {
     let walk = &mut scratch.walk;
-    walk.cursor.pc = scratch.regs.ip;
+    walk.cursor.pc = scratch.regs.ip & frame::ADDRESS;
     walk.cursor.sp = scratch.regs.sp;
     walk.cursor.fp = scratch.regs.bp;
-    walk.cursor.exact = exact.into();
+    walk.cursor.exact = (scratch.regs.ip & frame::EXACT != 0).into();
     walk.cursor.approximate = 0;
     walk.frames = 0;
     walk.approximate = 0;
@@ -154,7 +153,8 @@ pub(super) fn finish(scratch: &mut Scratch) {
         record.outcome = outcome::APPROXIMATE;
     }
     // What could not be read or looked up now may be had next time.
-    if matches!(record.outcome, outcome::PENDING | outcome::READ_FAULT | outcome::NOT_CODE) {
+    let is_final = record.outcome != outcome::PENDING && record.outcome != outcome::NOT_CODE;
+    if !is_final || record.outcome == outcome::READ_FAULT {
         scratch.words = TOO_MANY;
     }
 }
@@ -188,7 +188,11 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     let pc = at.lookup_pc();
     let mapping = &scratch.walk.mapping;
     if (pc < mapping.start || pc >= mapping.end) && find_mapping(scratch, pc) == 0 {
-        return end(scratch, outcome::NOT_CODE);
+        // What a rule leads to is code, and so is the leaf: it was mapped since the list was made.
+        if at.approximate != 0 {
+            return end(scratch, outcome::NOT_CODE);
+        }
+        scratch.walk.pending = 1;
     }
     let flags = if at.exact != 0 { frame::EXACT } else { 0 };
     let approximate = if at.approximate != 0 { frame::APPROXIMATE } else { 0 };
@@ -206,8 +210,8 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     let rule = if rule == 0 { None } else { RULES.get(rule) };
     let step = match rule {
         Some(rule) => {
-            let register = leaf_register(rule.register);
-            unwind::by_rule(rule, &at, register, |address| take(scratch, address))
+            let leaf = Leaf { register: leaf_register(rule.register), link: None };
+            unwind::by_rule(rule, &at, leaf, |address| take(scratch, address))
         }
         None => unwind::by_frame_pointer(&at, frames == 0, |address| take(scratch, address)),
     };
