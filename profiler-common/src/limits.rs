@@ -6,8 +6,9 @@ pub const USER_FRAMES: usize = 256;
 pub const KERNEL_FRAMES: usize = 64;
 /// Bytes of the ring that carries records to the daemon; a power of two.
 pub const RING_BYTES: u32 = 4 << 20;
-/// Entries of each of the two off-CPU maps, which are swapped and drained every second.
-pub const OFF_CPU_ENTRIES: u32 = 16_384;
+/// Entries of each of the two off-CPU maps, which are swapped and drained every second. They hold what
+/// threads do not sum by themselves: beyond four places at a time. An entry takes 328 bytes.
+pub const OFF_CPU_ENTRIES: u32 = 8_192;
 /// Stacks that the kernel remembers having sent; the least used is forgotten and sent again.
 pub const SENT_STACKS: u32 = 16_384;
 /// Over how long the cost of a thread's stacks is kept within its budget: 2^26 ns, 67 ms.

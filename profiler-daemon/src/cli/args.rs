@@ -172,6 +172,9 @@ pub struct RecordArgs {
     /// Keep thread state in a hash, as on kernels before 5.11
     #[arg(long, hide = true)]
     pub hashed_threads: bool,
+    /// Most kernel memory for unwind tables: `16MiB`
+    #[arg(long, hide = true, value_name = "SIZE", value_parser = value::mebibytes)]
+    pub tables_memory: Option<u64>,
 
     /// Write a file; its ending says what: .svg (flame graph), .folded, .pb.gz (pprof), .json; may be repeated
     #[arg(long, short, value_name = "NAME", help_heading = OUT, value_parser = value::output)]
@@ -365,5 +368,6 @@ mod tests {
             assert!(help.contains(needle), "{needle}\n{help}");
         }
         assert!(!help.contains("verify-memo"), "{help}");
+        assert!(!help.contains("tables-memory"), "{help}");
     }
 }

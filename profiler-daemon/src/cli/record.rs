@@ -60,7 +60,7 @@ fn open_sinks(args: &RecordArgs) -> Result<Vec<Box<dyn Sink>>, CliError> {
 /// What to capture, and which processes' end ends the capture.
 fn plan(args: &RecordArgs, target: &Target) -> Result<(Plan, Vec<u32>), CliError> {
     let mut plan = Plan {
-        tables_bytes: TABLES_BYTES,
+        tables_bytes: args.tables_memory.unwrap_or(TABLES_BYTES),
         rate_hz: args.rate,
         min_wait_ns: u64::try_from(args.min_wait.as_nanos()).unwrap_or(u64::MAX),
         verify_memo: args.verify_memo,

@@ -70,6 +70,13 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 up is needed".to_owned())
 }
 
+/// An amount of memory in MiB, as bytes: `16MiB`.
+pub(super) fn mebibytes(text: &str) -> Result<u64, String> {
+    let number = text.strip_suffix("MiB").and_then(|number| number.parse::<u32>().ok());
+    let bytes = number.filter(|number| *number > 0).map(|number| u64::from(number) << 20);
+    bytes.ok_or_else(|| "an amount of memory is written like 16MiB".to_owned())
+}
+
 /// A process name. The kernel keeps 15 bytes of it, so a longer one would never match: it is cut
 /// the same way here.
 pub(super) fn comm(text: &str) -> Result<String, String> {
@@ -87,6 +94,14 @@ pub(super) fn comm(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_has_its_unit() {
+        assert_eq!(mebibytes("16MiB"), Ok(16 << 20));
+        for text in ["16", "16MB", "0MiB", "-1MiB", "MiB", "5000000000MiB"] {
+            assert!(mebibytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_read_as_people_write_them() {

@@ -69,13 +69,22 @@ pub(super) fn peak_rss_bytes() -> u64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * 1024)
 }
 
-/// Kernel memory of the maps that this process holds open, each once, in bytes.
-pub(super) fn map_bytes() -> u64 {
+/// Kernel memory of the maps that this process holds open, each once, in bytes. The kernel leaves out
+/// what task storage has for each thread, of which there are `threads`.
+pub(super) fn map_bytes(threads: usize) -> u64 {
     let entries = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
     let infos = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
     let maps: HashMap<u64, u64> =
-        infos.filter_map(|info| Some((field(&info, "map_id:")?, field(&info, "memlock:")?))).collect();
+        infos.filter_map(|info| Some((field(&info, "map_id:")?, bytes_of(&info, threads)?))).collect();
     maps.values().sum()
+}
+
+fn bytes_of(info: &str, threads: usize) -> Option<u64> {
+    /// `BPF_MAP_TYPE_TASK_STORAGE`. Source: `enum bpf_map_type`, include/uapi/linux/bpf.h.
+    const TASK_STORAGE: u64 = 29;
+    let is_storage = field(info, "map_type:")? == TASK_STORAGE;
+    let storage = if is_storage { field(info, "value_size:")? * threads as u64 } else { 0 };
+    Some(field(info, "memlock:")? + storage)
 }
 
 fn field(info: &str, name: &str) -> Option<u64> {
@@ -91,5 +100,13 @@ mod tests {
         let cost = ProgramCost { measured_ns: 100, run_ns: 7, runs: 3, ..ProgramCost::default() };
         assert_eq!(cost.scaled(1_000), Some((70, 30)));
         assert_eq!(ProgramCost::default().scaled(1_000), None);
+    }
+
+    #[test]
+    fn task_storage_is_as_large_as_its_threads() {
+        let info = |kind| format!("map_type:\t{kind}\nvalue_size:\t2536\nmemlock:\t480\nmap_id:\t7\n");
+        assert_eq!(bytes_of(&info(29), 10), Some(25_840));
+        assert_eq!(bytes_of(&info(2), 10), Some(480));
+        assert_eq!(bytes_of("prog_id:\t7\n", 10), None);
     }
 }

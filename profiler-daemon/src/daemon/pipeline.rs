@@ -313,7 +313,7 @@ impl Pipeline {
         let counts = self.kernel.faults()?;
         let daemon_ns = cost::own_cpu_ns().saturating_sub(self.cpu_before_ns);
         let tables = self.unwinder.usage();
-        let kernel_memory_bytes = cost::map_bytes() + tables.bytes;
+        let kernel_memory_bytes = cost::map_bytes(self.living) + tables.bytes;
         drop(self.unwinder);
         drop(self.kernel);
 

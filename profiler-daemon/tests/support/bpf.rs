@@ -3,6 +3,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::{ArrayOfMaps, Map, MapData};
 
 /// Ids of what a process holds open.
 #[derive(Debug, Default, PartialEq)]
@@ -28,6 +31,27 @@ pub(crate) fn held_by(pid: u32) -> Held {
         held.links.extend(ids("link_id"));
     }
     held
+}
+
+/// Kernel memory of the maps that a process holds open, and of those that these contain, as the kernel
+/// says of each, in bytes; 0 if it is gone.
+pub(crate) fn map_bytes(pid: u32) -> u64 {
+    let held = held_by(pid).maps;
+    let maps: Vec<MapData> = held.into_iter().filter_map(|id| MapData::from_id(id).ok()).collect();
+    let own: u64 = maps.iter().map(memlock).sum();
+    own + maps.into_iter().map(inner_bytes).sum::<u64>()
+}
+
+fn memlock(map: &MapData) -> u64 {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd())).unwrap();
+    info.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap().trim().parse().unwrap()
+}
+
+/// Of the maps in an array of maps.
+fn inner_bytes(map: MapData) -> u64 {
+    let Ok(map) = Map::from_map_data(map) else { return 0 };
+    let Ok(outer) = ArrayOfMaps::<MapData, MapData>::try_from(map) else { return 0 };
+    (0..outer.len()).map_while(|index| outer.get(&index, 0).ok()).map(|inner| memlock(&inner)).sum()
 }
 
 /// What all processes hold together.

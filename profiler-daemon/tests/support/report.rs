@@ -122,6 +122,9 @@ pub(crate) struct Overhead {
     pub(crate) daemon_ns: u64,
     pub(crate) finish_ns: u64,
     pub(crate) peak_rss_bytes: u64,
+    pub(crate) kernel_memory_bytes: u64,
+    pub(crate) unwind_tables_bytes: u64,
+    pub(crate) unwind_tables_files: u64,
     pub(crate) user_stack_memo: Memo,
     pub(crate) kernel_stack_memo: Memo,
 }

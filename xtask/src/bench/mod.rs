@@ -17,6 +17,7 @@ mod tables;
 mod tracer;
 mod tracers;
 mod unwind;
+mod walk;
 
 use anyhow::Result;
 
@@ -34,6 +35,11 @@ pub(crate) enum Bench {
     Unwind(unwind::Args),
     /// Time and size of the unwind tables of large programs and libraries, as a Markdown table
     Tables(tables::Args),
+    /// What it costs to walk stacks without frame pointers, as Markdown tables
+    ///
+    /// CPU samples by depth of stack, and waits of real services with the share of stacks that are
+    /// recognised. Needs root; services that are not installed are left out.
+    Walk(walk::Args),
 }
 
 /// Runs one of them.
@@ -45,5 +51,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Overhead(args) => overhead::run(args),
         Bench::Unwind(args) => unwind::run(args),
         Bench::Tables(args) => tables::run(args),
+        Bench::Walk(args) => walk::run(args),
     }
 }

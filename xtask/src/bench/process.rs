@@ -70,9 +70,9 @@ impl Process {
     /// Polls until `ready` gives a value.
     ///
     /// # Errors
-    /// Ten seconds have passed, or the program has ended.
+    /// Half a minute has passed, or the program has ended.
     pub(super) fn wait_until<T>(&mut self, what: &str, mut ready: impl FnMut() -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             if let Some(value) = ready() {
                 return Ok(value);
@@ -81,7 +81,7 @@ impl Process {
                 bail!("`{}` ended before it {what}: {status}", self.name);
             }
             if Instant::now() > deadline {
-                bail!("`{}` has not {what} within ten seconds", self.name);
+                bail!("`{}` has not {what} within half a minute", self.name);
             }
             thread::sleep(Duration::from_millis(20));
         }

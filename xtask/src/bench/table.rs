@@ -63,16 +63,16 @@ fn prices(measured: &[Measured]) -> String {
     ];
     for Measured { load, prices, .. } in measured {
         for (tracer, price) in prices {
-            rows.push(vec![
-                load.name.to_owned(),
-                tracer.title.to_owned(),
-                cycle(price),
-                shares(price),
-                price.memo.as_ref().map_or_else(String::new, recognised),
-            ]);
+            let head = [load.name.to_owned(), tracer.title.to_owned()];
+            rows.push(head.into_iter().chain(self::price(price)).collect());
         }
     }
     table(&rows)
+}
+
+/// Cells of a price: time of a cycle, what the programs do in it, stacks recognised.
+pub(super) fn price(price: &Price) -> [String; 3] {
+    [cycle(price), shares(price), price.memo.as_ref().map_or_else(String::new, recognised)]
 }
 
 fn cycle(price: &Price) -> String {

@@ -1,6 +1,7 @@
 //! A tracer at work: attached for as long as its value lives.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::process::Process;
 use super::tracers::{Context, Kind, Tracer};
 
-/// How long the set of a tracer's programs and events stays as it is before we believe it complete.
+/// How long the set of a tracer's links and events stays as it is before we believe it complete.
 const QUIET: Duration = Duration::from_millis(500);
 /// Time for what a tracer does once attached: ours visits all threads.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -26,9 +27,16 @@ impl Attached {
     /// # Errors
     /// It could not start, or attached nothing.
     pub(super) fn start(tracer: &Tracer, context: &Context<'_>) -> Result<Self> {
-        let mut command = (tracer.command)(context);
-        let mut process = Process::start(tracer.title, &mut command, Signal::SIGINT, STOP_WITHIN)?;
-        if tracer.kind != Kind::Control {
+        Self::run(tracer.title, &mut (tracer.command)(context), tracer.kind != Kind::Control)
+    }
+
+    /// The same for any command; `attaches` if it has kernel programs to wait for.
+    ///
+    /// # Errors
+    /// As [`Attached::start`].
+    pub(super) fn run(title: &str, command: &mut Command, attaches: bool) -> Result<Self> {
+        let mut process = Process::start(title, command, Signal::SIGINT, STOP_WITHIN)?;
+        if attaches {
             let pid = process.pid();
             let mut last = (0, Instant::now());
             process.wait_until("attached", || {
@@ -48,7 +56,7 @@ impl Attached {
     }
 }
 
-/// Number of kernel programs, links and events that a process holds.
+/// Number of links and events that a process holds: its programs may be loaded long before they are attached.
 fn handles(pid: u32) -> Result<usize> {
     let folder = format!("/proc/{pid}/fd");
     let entries = fs::read_dir(&folder).with_context(|| format!("cannot read `{folder}`"))?;
@@ -56,7 +64,7 @@ fn handles(pid: u32) -> Result<usize> {
     Ok(targets
         .filter(|target| {
             let target = target.to_string_lossy();
-            ["bpf-prog", "bpf_link", "[perf_event]"].iter().any(|kind| target.ends_with(kind))
+            ["bpf_link", "[perf_event]"].iter().any(|kind| target.ends_with(kind))
         })
         .count())
 }

@@ -118,7 +118,7 @@ fn profilerd(context: &Context<'_>, what: &[&str]) -> Command {
 }
 
 /// A command that SIGINT ends, even if we ignore it, as what a script starts in the background does.
-fn until_interrupted(program: &str, args: &[&str]) -> Command {
+pub(super) fn until_interrupted(program: &str, args: &[&str]) -> Command {
     let mut command = bound_to_us("env");
     command.args(["--default-signal=INT", program]).args(args);
     command

@@ -15,7 +15,7 @@ pub(super) fn judge(facts: &Facts, programs: &Programs) -> Vec<Capability> {
     verdicts.extend([
         needs_programs(runs, wait_classes(facts)),
         needs_programs(runs, kernel_stacks(facts)),
-        needs_programs(runs, yes("stacks of programs", "by frame pointers")),
+        needs_programs(runs, program_stacks(facts)),
         kernel_symbols(facts),
         program_symbols(facts),
         own_cost(facts),
@@ -147,6 +147,22 @@ fn sampling_clock(name: &'static str, facts: &Facts) -> Capability {
     }
 }
 
+/// Tables are made of the files that a process maps, which not everybody may open.
+fn program_stacks(facts: &Facts) -> Capability {
+    const NAME: &str = "stacks of programs";
+    match facts.rights.missing(&FILES_OF_OTHERS) {
+        None => yes(NAME, "by unwind tables; by frame pointers where a file has none"),
+        Some(missing) => {
+            let reason =
+                format!("of your own processes by unwind tables, of others by frame pointers without {missing}");
+            partly(NAME, reason, Some("run as root, or grant these rights"))
+        }
+    }
+}
+
+/// What it takes to read the mappings of others' processes and to open the files behind them.
+const FILES_OF_OTHERS: [Right; 2] = [Right::SysPtrace, Right::CheckpointRestore];
+
 fn kernel_symbols(facts: &Facts) -> Capability {
     const NAME: &str = "kernel symbols";
     if facts.kernel_addresses {
@@ -164,8 +180,7 @@ fn kernel_symbols(facts: &Facts) -> Capability {
 
 fn program_symbols(facts: &Facts) -> Capability {
     const NAME: &str = "symbols of programs";
-    let wanted = [Right::SysPtrace, Right::CheckpointRestore];
-    match facts.rights.missing(&wanted) {
+    match facts.rights.missing(&FILES_OF_OTHERS) {
         None => yes(NAME, ""),
         Some(missing) => {
             let reason = format!("only of your own processes without {missing}");
@@ -321,6 +336,20 @@ mod tests {
         let cpu = verdicts.iter().find(|verdict| verdict.name == signal::CPU.name).unwrap();
         assert_eq!((cpu.support, cpu.required), (Support::No, true));
         assert_eq!(cpu.reason, "perf_event_open is refused (kernel.perf_event_paranoid=2)");
+    }
+
+    #[test]
+    fn tables_need_the_files_of_a_process() {
+        let verdict =
+            |facts: &Facts| judge(facts, &all_loaded()).into_iter().find(|it| it.name == "stacks of programs");
+        assert_eq!(verdict(&root()).unwrap().support, Support::Yes);
+        let without = !(1 << Right::SysPtrace as u32);
+        let verdict = verdict(&Facts { rights: Rights(without), ..root() }).unwrap();
+        assert_eq!(verdict.support, Support::Partly);
+        assert_eq!(
+            verdict.reason,
+            "of your own processes by unwind tables, of others by frame pointers without CAP_SYS_PTRACE"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod pingpong;
 pub(super) mod postgres;
 mod python;
 mod redis;
+mod walk;
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -18,6 +19,8 @@ use crate::workspace;
 /// All loads, in the order of the table.
 pub(super) static ALL: &[&Load] =
     &[&pingpong::FUTEX, &pingpong::PIPE, &redis::REDIS, &nginx::NGINX, &postgres::POSTGRES, &python::PYTHON];
+
+pub(super) use walk::{WALK, compile};
 
 /// A workload's source.
 pub(super) fn source(name: &str) -> PathBuf {

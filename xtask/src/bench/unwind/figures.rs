@@ -11,27 +11,27 @@ const ROOTS: &[&str] = &["_start", "clone3", "__clone3", "clone", "__clone", "__
 
 /// Shares are from 0 to 1; `None` is not measured, or of nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(in crate::bench) struct Figures {
     /// CPU samples.
-    pub(super) samples: u64,
+    pub(in crate::bench) samples: u64,
     /// Samples whose walk came to the end of the stack, by the profiler's own word.
-    pub(super) on_cpu_complete: Option<f64>,
+    pub(in crate::bench) on_cpu_complete: Option<f64>,
     /// The same of off-CPU time.
-    pub(super) off_cpu_complete: Option<f64>,
+    pub(in crate::bench) off_cpu_complete: Option<f64>,
     /// How far a walk by frame pointers alone would have come, of the same samples.
-    pub(super) frame_pointer: Option<f64>,
+    pub(in crate::bench) frame_pointer: Option<f64>,
     /// On-CPU time of stacks that begin where threads do, by the name of the outermost function.
-    pub(super) at_root: Option<f64>,
+    pub(in crate::bench) at_root: Option<f64>,
     /// Mean number of functions of the program in a stack, inlined ones included, by on-CPU time.
-    pub(super) depth: Option<f64>,
+    pub(in crate::bench) depth: Option<f64>,
     /// Stacks of waits that were recognised.
-    pub(super) user_memo: Option<f64>,
-    pub(super) kernel_memo: Option<f64>,
+    pub(in crate::bench) user_memo: Option<f64>,
+    pub(in crate::bench) kernel_memo: Option<f64>,
 }
 
 impl Figures {
     /// Reads the JSON report and the folded stacks of on-CPU time.
-    pub(super) fn read(report: &Path, folded: &Path) -> Result<Self> {
+    pub(in crate::bench) fn read(report: &Path, folded: &Path) -> Result<Self> {
         let text = |file: &Path| fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()));
         let report = serde_json::from_str(&text(report)?).context("the report is no JSON")?;
         Ok(Self::of(&report, &text(folded)?))

@@ -1,6 +1,6 @@
 //! `cargo xtask bench unwind`: how whole the stacks of real programs are.
 
-mod figures;
+pub(super) mod figures;
 mod programs;
 mod table;
 
