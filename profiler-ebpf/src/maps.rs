@@ -169,6 +169,10 @@ pub(crate) struct Scratch {
     pub(crate) at: [u16; USER_WORDS],
     /// Number of those words; more than fit if the walk cannot be kept.
     pub(crate) words: u32,
+    /// The highest of those places.
+    pub(crate) reach: u32,
+    /// All ones if the walk looked at the frame pointer that the leaf had, else 0.
+    pub(crate) bp_mask: u64,
     /// Frames found in the kernel stretch so far.
     pub(crate) found: u32,
     /// A value on its way past the verifier.

@@ -281,7 +281,7 @@ fn a_perf_map_is_read_as_far_as_the_budget_for_all_of_them_goes() {
     }
     let stack = |program: &Program| RawStack {
         pid: program.pid(),
-        addresses: vec![program.addresses[0], program.addresses[1] + 1],
+        addresses: vec![program.addresses[0] | frame::EXACT, program.addresses[1] + 1],
         ..RawStack::default()
     };
     let stacks = [stack(&one), stack(&two)];

@@ -31,8 +31,10 @@ pub struct UserSlot {
     pub ip: u64,
     /// Stack pointer.
     pub sp: u64,
-    /// Frame pointer.
+    /// Frame pointer, as far as the walk looked at it.
     pub bp: u64,
+    /// All ones if it did, else 0: code without frame pointers keeps anything there.
+    pub bp_mask: u64,
     /// [`hash`] of the words.
     pub hash: u64,
     /// Generation of the process, see `wire::Exec`.

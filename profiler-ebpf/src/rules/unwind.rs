@@ -18,8 +18,10 @@ pub struct Cursor {
     pub pc: u64,
     /// Stack pointer.
     pub sp: u64,
-    /// Frame pointer.
+    /// Frame pointer. Code without frame pointers keeps anything in that register.
     pub fp: u64,
+    /// Where that was read from; 0 while it is the register's own value.
+    pub fp_at: u64,
     /// 1 if `pc` is not a return address: the leaf, or a frame that a signal interrupted.
     pub exact: u32,
     /// 1 if the frame was found by a frame pointer alone.
@@ -32,6 +34,24 @@ impl Cursor {
     pub fn lookup_pc(&self) -> u64 {
         if self.exact != 0 { self.pc } else { self.pc.wrapping_sub(1) }
     }
+}
+
+/// Whether a step by this rule looks at the frame pointer: only then does its value decide the walk.
+#[inline(always)]
+pub fn uses_frame_pointer(rule: &Rule) -> bool {
+    rule.cfa == cfa::FP
+        || rule.cfa == cfa::DEREF_FP
+        || rule.frame_pointer == saved::AT_FP
+        || rule.return_address == saved::AT_FP
+}
+
+/// What a word is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum For {
+    /// The way of the walk.
+    Way,
+    /// The caller's frame pointer, of which nobody knows yet whether the walk looks at it.
+    FramePointer,
 }
 
 /// How a walk goes on.
@@ -48,7 +68,10 @@ pub enum Step {
 /// Reads a word of the stack, or returns [`Step::Missing`] with the lower of it and its neighbour.
 macro_rules! word {
     ($read:ident, $address:expr, $lowest:expr) => {
-        match $read($address) {
+        word!($read, $address, $lowest, For::Way)
+    };
+    ($read:ident, $address:expr, $lowest:expr, $for:expr) => {
+        match $read($address, $for) {
             Some(word) => word,
             None => return Step::Missing($lowest),
         }
@@ -66,7 +89,7 @@ pub struct Leaf {
 
 /// Applies `rule`, which is neither a gap nor unsupported. `read` returns a word of stack that is at hand.
 #[inline(always)]
-pub fn by_rule(rule: &Rule, at: &Cursor, leaf: Leaf, mut read: impl FnMut(u64) -> Option<u64>) -> Step {
+pub fn by_rule(rule: &Rule, at: &Cursor, leaf: Leaf, mut read: impl FnMut(u64, For) -> Option<u64>) -> Step {
     let offset = |base: u64, bytes: i32| base.wrapping_add(bytes as i64 as u64);
     let frame = match rule.cfa {
         cfa::SP => offset(at.sp, rule.cfa_offset),
@@ -103,10 +126,10 @@ pub fn by_rule(rule: &Rule, at: &Cursor, leaf: Leaf, mut read: impl FnMut(u64) -
     let fp_at = place(rule.frame_pointer, rule.frame_pointer_offset);
     let lowest = if fp_at < pc_at && pc_at - fp_at < NEIGHBOURS { fp_at } else { pc_at };
     // In order of address, which is how the memo keeps them.
-    let fp = match rule.frame_pointer {
-        saved::SAME => at.fp,
-        saved::LOST => 0,
-        _ => word!(read, fp_at, if fp_at < pc_at { lowest } else { fp_at }),
+    let (fp, fp_at) = match rule.frame_pointer {
+        saved::SAME => (at.fp, at.fp_at),
+        saved::LOST => (0, at.fp_at),
+        _ => (word!(read, fp_at, if fp_at < pc_at { lowest } else { fp_at }, For::FramePointer), fp_at),
     };
     let saves_fp = rule.frame_pointer != saved::SAME && rule.frame_pointer != saved::LOST;
     let pc = match (rule.return_address, leaf.link) {
@@ -117,41 +140,41 @@ pub fn by_rule(rule: &Rule, at: &Cursor, leaf: Leaf, mut read: impl FnMut(u64) -
     if pc == 0 {
         return Step::End(outcome::COMPLETE);
     }
-    Step::Caller(Cursor { pc, sp: frame, fp, exact: 0, approximate: 0 })
+    Step::Caller(Cursor { pc, sp: frame, fp, fp_at, exact: 0, approximate: 0 })
 }
 
 /// Two words closer than this are read together.
 const NEIGHBOURS: u64 = 256;
 
 #[inline(always)]
-fn by_signal(rule: &Rule, at: &Cursor, mut read: impl FnMut(u64) -> Option<u64>) -> Step {
+fn by_signal(rule: &Rule, at: &Cursor, mut read: impl FnMut(u64, For) -> Option<u64>) -> Step {
     let place = |bytes: i32| at.sp.wrapping_add(bytes as i64 as u64);
     // The kernel saves them in this order: frame pointer, stack pointer, program counter.
     let first = place(rule.frame_pointer_offset);
-    let fp = word!(read, first, first);
+    let fp = word!(read, first, first, For::FramePointer);
     let sp = word!(read, place(rule.cfa_offset), first);
     let pc = word!(read, place(rule.return_address_offset), first);
     if pc == 0 {
         return Step::End(outcome::COMPLETE);
     }
-    Step::Caller(Cursor { pc, sp, fp, exact: 1, approximate: 0 })
+    Step::Caller(Cursor { pc, sp, fp, fp_at: first, exact: 1, approximate: 0 })
 }
 
 /// The step where no rule is known. `is_leaf` for the frame that the walk started in.
 #[inline(always)]
-pub fn by_frame_pointer(at: &Cursor, is_leaf: bool, mut read: impl FnMut(u64) -> Option<u64>) -> Step {
+pub fn by_frame_pointer(at: &Cursor, is_leaf: bool, mut read: impl FnMut(u64, For) -> Option<u64>) -> Step {
     if at.fp < at.sp || at.fp & 7 != 0 || at.fp - at.sp > MAX_STACK_BYTES {
         // The ABI zeroes it in the outermost frame.
         let is_root = at.fp == 0 && !is_leaf;
         return Step::End(if is_root { outcome::COMPLETE } else { outcome::NO_INFO });
     }
-    let fp = word!(read, at.fp, at.fp);
+    let fp = word!(read, at.fp, at.fp, For::FramePointer);
     let pc = word!(read, at.fp + 8, at.fp);
     if pc == 0 {
         return Step::End(outcome::COMPLETE);
     }
     // The saved pointer may be anything in the outermost frame: only its own step judges it.
-    Step::Caller(Cursor { pc, sp: at.fp + 16, fp, exact: 0, approximate: 1 })
+    Step::Caller(Cursor { pc, sp: at.fp + 16, fp, fp_at: at.fp, exact: 0, approximate: 1 })
 }
 
 #[cfg(test)]
@@ -161,16 +184,24 @@ mod tests {
     const BASE: u64 = 0x7fff_0000;
 
     /// Words of a drawn stack from `BASE` upwards.
-    fn stack(words: &[u64]) -> impl FnMut(u64) -> Option<u64> + '_ {
-        |address| words.get(address.checked_sub(BASE)? as usize / 8).copied()
+    fn stack(words: &[u64]) -> impl FnMut(u64, For) -> Option<u64> + '_ {
+        |address, _| words.get(address.checked_sub(BASE)? as usize / 8).copied()
+    }
+
+    /// Without where the frame pointer came from.
+    fn bare(step: Step) -> Step {
+        match step {
+            Step::Caller(caller) => Step::Caller(Cursor { fp_at: 0, ..caller }),
+            other => other,
+        }
     }
 
     fn at(sp: u64, fp: u64) -> Cursor {
-        Cursor { pc: 0x1000, sp, fp, exact: 1, approximate: 0 }
+        Cursor { pc: 0x1000, sp, fp, exact: 1, ..Cursor::default() }
     }
 
     fn to(pc: u64, sp: u64, fp: u64) -> Step {
-        Step::Caller(Cursor { pc, sp, fp, exact: 0, approximate: 0 })
+        Step::Caller(Cursor { pc, sp, fp, ..Cursor::default() })
     }
 
     const CALL: Rule = Rule {
@@ -218,7 +249,7 @@ mod tests {
                 signal,
                 at(BASE, 5),
                 &[7, 0x9000, 0xb],
-                Step::Caller(Cursor { pc: 0xb, sp: 0x9000, fp: 7, exact: 1, approximate: 0 }),
+                Step::Caller(Cursor { pc: 0xb, sp: 0x9000, fp: 7, exact: 1, ..Cursor::default() }),
             ),
             ("outermost", Rule { cfa: cfa::END, ..CALL }, at(BASE, 5), &[], Step::End(outcome::COMPLETE)),
             ("return address zero", CALL, at(BASE, 5), &[0], Step::End(outcome::COMPLETE)),
@@ -228,7 +259,7 @@ mod tests {
             ("unknown kind", Rule { cfa: 99, ..CALL }, at(BASE, 5), &[1], Step::End(outcome::BAD_RULE)),
         ];
         for (name, rule, from, words, expected) in cases {
-            assert_eq!(by_rule(rule, from, Leaf::default(), stack(words)), *expected, "{name}");
+            assert_eq!(bare(by_rule(rule, from, Leaf::default(), stack(words))), *expected, "{name}");
         }
     }
 
@@ -237,7 +268,7 @@ mod tests {
         let none = Leaf::default();
         let other = Rule { cfa: cfa::REGISTER, register: 10, cfa_offset: 8, ..CALL };
         let known = Leaf { register: Some(BASE + 8), ..none };
-        assert_eq!(by_rule(&other, &at(BASE, 5), known, stack(&[0, 0xa])), to(0xa, BASE + 16, 5));
+        assert_eq!(bare(by_rule(&other, &at(BASE, 5), known, stack(&[0, 0xa]))), to(0xa, BASE + 16, 5));
         assert_eq!(by_rule(&other, &at(BASE, 5), none, stack(&[0, 0xa])), Step::End(outcome::BAD_RULE));
         let linked = Rule { return_address: saved::SAME, cfa_offset: 0, ..CALL };
         let known = Leaf { link: Some(0xb), ..none };
@@ -246,8 +277,28 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_pointer_that_nobody_looks_at_is_not_on_the_way() {
+        let pushed = Rule { cfa_offset: 16, frame_pointer: saved::AT_CFA, frame_pointer_offset: -16, ..CALL };
+        let mut on_the_way = Vec::new();
+        let words = [7, 0xa];
+        let step = by_rule(&pushed, &at(BASE, 5), Leaf::default(), |address, what| {
+            if what == For::Way {
+                on_the_way.push(address);
+            }
+            words.get((address - BASE) as usize / 8).copied()
+        });
+        assert_eq!(on_the_way, [BASE + 8], "the return address");
+        // Should a caller look at it, this is the place that counts.
+        assert_eq!(step, Step::Caller(Cursor { pc: 0xa, sp: BASE + 16, fp: 7, fp_at: BASE, ..Cursor::default() }));
+        let uses =
+            [cfa::SP, cfa::FP, cfa::DEREF_FP, cfa::DEREF_SP].map(|cfa| uses_frame_pointer(&Rule { cfa, ..CALL }));
+        assert_eq!(uses, [false, true, true, false]);
+        assert!(uses_frame_pointer(&Rule { frame_pointer: saved::AT_FP, ..CALL }));
+    }
+
+    #[test]
     fn without_rules_the_frame_pointer_leads() {
-        let found = |pc, sp, fp| Step::Caller(Cursor { pc, sp, fp, exact: 0, approximate: 1 });
+        let found = |pc, sp, fp| Step::Caller(Cursor { pc, sp, fp, approximate: 1, ..Cursor::default() });
         type Case<'a> = (&'a str, u64, &'a [u64], Step);
         let cases: &[Case<'_>] = &[
             ("a pair", BASE, &[BASE + 16, 0x1], found(0x1, BASE + 16, BASE + 16)),
@@ -259,7 +310,7 @@ mod tests {
             ("not at hand", BASE + 64, &[0; 4], Step::Missing(BASE + 64)),
         ];
         for (name, fp, words, expected) in cases {
-            assert_eq!(by_frame_pointer(&at(BASE, *fp), false, stack(words)), *expected, "{name}");
+            assert_eq!(bare(by_frame_pointer(&at(BASE, *fp), false, stack(words))), *expected, "{name}");
         }
         assert_eq!(by_frame_pointer(&at(BASE, 0), true, stack(&[])), Step::End(outcome::NO_INFO), "a leaf is no root");
     }

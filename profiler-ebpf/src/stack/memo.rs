@@ -19,7 +19,7 @@ pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread)
     while index < SLOTS {
         let slot = &thread.memo.user[index];
         index += 1;
-        if slot.stack == 0 || slot.ip != regs.ip || slot.sp != regs.sp || slot.bp != regs.bp {
+        if slot.stack == 0 || slot.ip != regs.ip || slot.sp != regs.sp || slot.bp != regs.bp & slot.bp_mask {
             continue;
         }
         let span = slot.span;
@@ -65,7 +65,7 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
     }
     let mut span = 0;
     if words > 0 {
-        span = u32::from(scratch.at[(words as usize - 1) & (USER_WORDS - 1)]) + 8;
+        span = (scratch.reach & (USER_SPAN as u32 - 8)) + 8;
         // Read again: the hash is of what lies there now.
         if span as usize > USER_SPAN || !read_user_stretch(scratch, span) {
             return 0;
@@ -82,7 +82,8 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
     slot.stack = stack;
     slot.ip = scratch.regs.ip;
     slot.sp = scratch.regs.sp;
-    slot.bp = scratch.regs.bp;
+    slot.bp = scratch.regs.bp & scratch.bp_mask;
+    slot.bp_mask = scratch.bp_mask;
     slot.generation = scratch.owner.generation;
     slot.epoch = scratch.epoch;
     slot.span = span;

@@ -10,7 +10,7 @@ use profiler_common::limits::USER_FRAMES;
 use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, table};
 use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
-use profiler_ebpf::rules::unwind::{self, Cursor, Leaf, Step};
+use profiler_ebpf::rules::unwind::{self, Cursor, For, Leaf, Step};
 
 use crate::maps::{self, PROCESSES, RULES, Scratch};
 
@@ -84,6 +84,7 @@ pub(super) fn start(scratch: &mut Scratch) {
     walk.cursor.sp = scratch.regs.sp;
     walk.cursor.fp = scratch.regs.bp;
     walk.cursor.exact = (scratch.regs.ip & frame::EXACT != 0).into();
+    walk.cursor.fp_at = 0;
     walk.cursor.approximate = 0;
     walk.frames = 0;
     walk.approximate = 0;
@@ -95,6 +96,8 @@ pub(super) fn start(scratch: &mut Scratch) {
     walk.known = 0;
     walk.by_tables = 1;
     scratch.words = 0;
+    scratch.reach = 0;
+    scratch.bp_mask = 0;
     scratch.user.record.outcome = outcome::TRUNCATED;
     scratch.user.record.epoch = 0;
     if let Some(mappings) = PROCESSES.get_ptr(scratch.owner.pid) {
@@ -208,13 +211,18 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
         if is_known { Some(scratch.walk.leaf[number as usize & 15]) } else { None }
     };
     let rule = if rule == 0 { None } else { RULES.get(rule) };
+    let mut uses_fp = true;
     let step = match rule {
         Some(rule) => {
+            uses_fp = unwind::uses_frame_pointer(rule);
             let leaf = Leaf { register: leaf_register(rule.register), link: None };
-            unwind::by_rule(rule, &at, leaf, |address| take(scratch, address))
+            unwind::by_rule(rule, &at, leaf, |address, what| take(scratch, address, what))
         }
-        None => unwind::by_frame_pointer(&at, frames == 0, |address| take(scratch, address)),
+        None => unwind::by_frame_pointer(&at, frames == 0, |address, what| take(scratch, address, what)),
     };
+    if uses_fp && !matches!(step, Step::Missing(_)) {
+        note_frame_pointer(scratch, at.fp_at);
+    }
     match step {
         Step::Caller(caller) => {
             scratch.walk.cursor = caller;
@@ -243,14 +251,14 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
 
 /// A word of the stack, if it is at hand.
 #[inline(always)]
-fn take(scratch: &mut Scratch, address: u64) -> Option<u64> {
-    if word_at(scratch, address) == 0 { None } else { Some(scratch.walk.word) }
+fn take(scratch: &mut Scratch, address: u64, what: For) -> Option<u64> {
+    if word_at(scratch, address, (what == For::Way).into()) == 0 { None } else { Some(scratch.walk.word) }
 }
 
-/// Looks for a word in the window and beside it, and notes where it lay, for the memo. Returns 1 if it is there.
+/// Looks for a word in the window and beside it. Returns 1 if it is there. One that is on the way is noted.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn word_at(scratch: *mut Scratch, address: u64) -> u32 {
+extern "C" fn word_at(scratch: *mut Scratch, address: u64, is_on_way: u32) -> u32 {
     // SAFETY: as in `walk_user`.
     let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
     let walk = &mut scratch.walk;
@@ -264,18 +272,40 @@ extern "C" fn word_at(scratch: *mut Scratch, address: u64) -> u32 {
     } else {
         return 0;
     }
-    // Out of the memo's reach, or below the word before, the count runs over.
-    let above = address.wrapping_sub(scratch.regs.sp);
-    let words = scratch.words.saturating_add(walk.taken) as usize;
-    let before = u64::from(scratch.at[words.wrapping_sub(1) & (USER_WORDS - 1)]);
-    let ascends = words == 0 || above > before;
-    if ascends && above <= (USER_SPAN - 8) as u64 && above & 7 == 0 && words < USER_WORDS {
-        scratch.at[words & (USER_WORDS - 1)] = above as u16;
-        walk.taken += 1;
-    } else {
-        walk.taken = TOO_MANY;
+    if is_on_way != 0 {
+        note(scratch, address);
     }
     1
+}
+
+/// Notes where a word lay that decided the walk, for the memo; out of its reach the count runs over.
+#[inline(always)]
+fn note(scratch: &mut Scratch, address: u64) {
+    let above = address.wrapping_sub(scratch.regs.sp);
+    let words = scratch.words.saturating_add(scratch.walk.taken) as usize;
+    if above <= (USER_SPAN - 8) as u64 && above & 7 == 0 && words < USER_WORDS {
+        scratch.at[words & (USER_WORDS - 1)] = above as u16;
+        scratch.walk.taken += 1;
+        if above as u32 > scratch.reach {
+            scratch.reach = above as u32;
+        }
+    } else {
+        scratch.walk.taken = TOO_MANY;
+    }
+}
+
+/// The step looked at the frame pointer, which thus decided the walk: the register, or the word it came from.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn note_frame_pointer(scratch: *mut Scratch, from: u64) -> u32 {
+    // SAFETY: as in `walk_user`.
+    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    if from == 0 {
+        scratch.bp_mask = u64::MAX;
+    } else {
+        note(scratch, from);
+    }
+    0
 }
 
 /// The words of the last step belong to the walk.
