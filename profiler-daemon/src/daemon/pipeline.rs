@@ -198,8 +198,16 @@ impl Pipeline {
     /// Makes the unwind tables of what runs already, so that the first stacks are whole.
     fn prepare_tables(&mut self) {
         let filter = &self.plan.filter;
-        let named = filter.comms.is_empty() && filter.cgroups.is_empty() && !filter.all;
-        for pid in if named { filter.pids.clone() } else { process::all() } {
+        let mut pids = filter.pids.clone();
+        if filter.all || !self.plan.cgroups.is_empty() {
+            pids = process::all();
+        } else if !filter.comms.is_empty() {
+            // The kernel keeps the first 15 bytes of a name.
+            let cut = |name: &str| name.as_bytes().iter().take(15).copied().collect::<Vec<u8>>();
+            let is_named = |comm: String| filter.comms.iter().any(|name| cut(name) == comm.as_bytes());
+            pids.extend(process::all().into_iter().filter(|pid| process::comm(*pid).is_some_and(is_named)));
+        }
+        for pid in pids {
             for module in self.processes.modules(pid) {
                 self.unwinder.prepare(&module);
             }

@@ -1,5 +1,7 @@
 //! Threads that make tables, off every other path.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle, available_parallelism};
@@ -33,6 +35,8 @@ pub(super) struct Builders {
     results: Receiver<Built>,
     threads: Vec<JoinHandle<()>>,
     cache: Option<Arc<Cache>>,
+    /// Set once nobody wants results any more.
+    stopped: Arc<AtomicBool>,
     /// Rules of all files, numbered.
     pub(super) dictionary: Arc<Mutex<Dictionary>>,
 }
@@ -44,17 +48,18 @@ impl Builders {
         let (jobs, queue) = channel::<Arc<Module>>();
         let (done, results) = channel();
         let queue = Arc::new(Mutex::new(queue));
+        let stopped = Arc::new(AtomicBool::new(false));
         let dictionary = Arc::new(Mutex::new(Dictionary::new()));
         let number = available_parallelism().map_or(1, |cpus| cpus.get()).min(MOST_THREADS);
         let threads = (0..number)
             .filter_map(|_| {
                 let (queue, done) = (queue.clone(), done.clone());
-                let (dictionary, cache) = (dictionary.clone(), cache.clone());
-                let run = move || work(&queue, &done, &dictionary, cache.as_deref());
+                let (dictionary, cache, stopped) = (dictionary.clone(), cache.clone(), stopped.clone());
+                let run = move || work(&queue, &done, &dictionary, cache.as_deref(), &stopped);
                 Builder::new().name("unwind-tables".to_owned()).spawn(run).ok()
             })
             .collect();
-        Builders { jobs: Some(jobs), results, threads, cache, dictionary }
+        Builders { jobs: Some(jobs), results, threads, cache, stopped, dictionary }
     }
 
     /// Has a file's table made. Returns whether there is anybody to do it.
@@ -75,9 +80,10 @@ impl Builders {
 
 impl Drop for Builders {
     fn drop(&mut self) {
+        self.stopped.store(true, Relaxed);
         self.jobs = None;
         for thread in self.threads.drain(..) {
-            // One that panicked has lost its file's table, which is already counted as not there.
+            // Panics are caught where a file is read.
             let _ = thread.join();
         }
     }
@@ -88,11 +94,21 @@ fn work(
     done: &Sender<Built>,
     dictionary: &Mutex<Dictionary>,
     cache: Option<&Cache>,
+    stopped: &AtomicBool,
 ) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(module) = next else { return };
-        if done.send(made(module, dictionary, cache)).is_err() {
+        if stopped.load(Relaxed) {
+            return;
+        }
+        // Whatever a file does to us, it is one file whose code has no tables.
+        let built = catch_unwind(AssertUnwindSafe(|| made(module.clone(), dictionary, cache))).unwrap_or(Built {
+            module,
+            packed: None,
+            failed: true,
+        });
+        if done.send(built).is_err() {
             return;
         }
     }

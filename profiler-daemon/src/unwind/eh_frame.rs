@@ -97,7 +97,7 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
                 }
             };
             counts.descriptions += 1;
-            if found.len() == MOST_DESCRIPTIONS {
+            if counts.descriptions > MOST_DESCRIPTIONS as u64 {
                 return Err(BuildError::TooLarge { what: "frame descriptions", most: MOST_DESCRIPTIONS as u64 });
             }
             let offset = partial.offset();
@@ -180,8 +180,11 @@ impl<'a, S: UnwindSection<Bytes<'a>>> Frames<'a, S> {
     }
 }
 
+/// Most entries that descriptions share: linkers write some dozens. What refers to further ones counts as broken.
+const MOST_SHARED: usize = 65_536;
+
 /// The entries that descriptions share, by offset. Each is read once, even if a hostile file makes one of
-/// its whole section.
+/// its whole section, or writes it so that it cannot be read.
 #[derive(Default)]
 struct Shared<'a> {
     all: HashMap<usize, gimli::Result<Cie<'a>>>,
@@ -200,6 +203,9 @@ impl<'a> Shared<'a> {
             && *last == offset
         {
             return Ok(entry.clone());
+        }
+        if self.all.len() >= MOST_SHARED && !self.all.contains_key(&offset) {
+            return Err(gimli::Error::NoEntryAtGivenOffset(offset as u64));
         }
         let entry = self.all.entry(offset).or_insert_with(|| section.cie_from_offset(bases, at)).clone()?;
         self.last = Some((offset, entry.clone()));

@@ -78,6 +78,11 @@ impl Memory {
         Some(Place { slab: slab as u32, word: start + HEADER, words: words as u32 })
     }
 
+    /// Words that were freed and will be given out again soon.
+    pub(super) fn waiting_words(&self) -> usize {
+        self.waiting.iter().map(|(_, place)| place.words as usize).sum()
+    }
+
     /// Nobody is told of the place any more. Its words are given out again some turns later.
     pub(super) fn free(&mut self, place: Place) {
         self.waiting.push_back((self.turn, place));

@@ -17,6 +17,10 @@ use crate::process::{Backing, Image, Mapping, Module};
 /// An evicted table that is needed again is loaded after this many turns at the earliest, so that
 /// tables that do not fit together do not chase each other.
 const EVICTED_TURNS: u64 = 50;
+/// Stamps begin above everything else that the word before a place may hold.
+const FIRST_STAMP: u32 = 1 << 31;
+/// How often a table is tried that finds no room, a turn apart: freed room comes back some turns later.
+const PLACE_TRIES: u32 = 4;
 /// Every so many turns it is looked which tables were used.
 const LOOK_TURNS: u64 = 10;
 
@@ -85,6 +89,10 @@ pub struct Unwinder {
     processes: HashMap<u32, (u32, u64)>,
     /// Versions to be written anew.
     stale: BTreeSet<u64>,
+    /// Those that found no room: tried again at the next turn.
+    delayed: BTreeSet<u64>,
+    /// Tables that wait for freed room, and how often they were tried.
+    unplaced: Vec<(Built, u32)>,
     building: usize,
     stamp: u32,
     turn: u64,
@@ -132,8 +140,10 @@ impl Unwinder {
             lists: HashMap::new(),
             processes: HashMap::new(),
             stale: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            unplaced: Vec::new(),
             building: 0,
-            stamp: 0,
+            stamp: FIRST_STAMP,
             turn: 0,
             counts: Usage::default(),
         }
@@ -234,6 +244,10 @@ impl Unwinder {
     pub fn turn(&mut self, kernel: &mut impl KernelTables) {
         self.turn += 1;
         self.memory.turn();
+        self.stale.append(&mut self.delayed);
+        for (built, tries) in std::mem::take(&mut self.unplaced) {
+            self.place(kernel, built, tries);
+        }
         self.load(kernel);
         if self.turn.is_multiple_of(LOOK_TURNS) {
             self.look(kernel);
@@ -244,7 +258,7 @@ impl Unwinder {
     pub fn load(&mut self, kernel: &mut impl KernelTables) {
         while let Some(built) = self.builders.take() {
             self.building -= 1;
-            self.place(kernel, built);
+            self.place(kernel, built, 0);
         }
         while let Some(version) = self.stale.pop_first() {
             self.write(kernel, version);
@@ -256,17 +270,24 @@ impl Unwinder {
     }
 
     /// Puts a table into kernel memory.
-    fn place(&mut self, kernel: &mut impl KernelTables, built: Built) {
+    fn place(&mut self, kernel: &mut impl KernelTables, built: Built, tries: u32) {
         let file = key(&built.module);
         self.counts.unreadable += u64::from(built.failed);
-        let state = match built.packed {
+        let state = match &built.packed {
             None => State::Nothing,
             Some(packed) => {
                 self.write_rules(kernel);
-                match self.place_parts(kernel, &packed, file) {
-                    Some(parts) => State::Ready { parts, segments: packed.segments },
+                match self.place_parts(kernel, packed, file) {
+                    Some(parts) => State::Ready { parts, segments: packed.segments.clone() },
+                    None if tries < PLACE_TRIES && self.memory.waiting_words() > 0 => {
+                        self.unplaced.push((built, tries + 1));
+                        return;
+                    }
                     // It is tried again when a walk misses it.
-                    None => State::Evicted { turn: self.turn },
+                    None => {
+                        self.counts.over_budget += 1;
+                        State::Evicted { turn: self.turn }
+                    }
                 }
             }
         };
@@ -281,7 +302,6 @@ impl Unwinder {
         for part in &packed.parts {
             let Some(place) = self.allocate(part.words.len(), file) else {
                 parts.iter().for_each(|part| self.memory.free(part.place));
-                self.counts.over_budget += 1;
                 return None;
             };
             let unused = kernel.write(place.slab, place.word - 1, &[0]);
@@ -306,20 +326,17 @@ impl Unwinder {
         }
     }
 
-    /// Room for some words; evicts the tables that were not used for longest, but not `keep`'s.
+    /// Room for some words. If there is none, the tables that were not used for longest, but not `keep`'s, make
+    /// room for later: freed words come back some turns from now, when a walk can no longer be reading them.
     fn allocate(&mut self, words: usize, keep: usize) -> Option<Place> {
-        loop {
-            if let Some(place) = self.memory.allocate(words) {
-                return Some(place);
-            }
-            if !self.evict(keep) {
-                return None;
-            }
+        let place = self.memory.allocate(words);
+        if place.is_none() {
+            while self.memory.waiting_words() < words && self.evict(keep) {}
         }
+        place
     }
 
-    /// Evicts one table that no walk used for a while. Its words are free some turns later, so what needs them now comes too early:
-    /// it counts as evicted itself, and is loaded when a walk misses it.
+    /// Evicts one table that no walk used for a while.
     fn evict(&mut self, keep: usize) -> bool {
         let candidates = self.files.iter_mut().filter(|(key, file)| {
             let is_idle = file.used_turn + LOOK_TURNS <= self.turn;
@@ -362,7 +379,11 @@ impl Unwinder {
         entries.truncate(MAPPINGS as usize);
         let words = mappings::words(&entries);
         let place = self.allocate(words.len(), 0);
-        self.stamp = self.stamp.wrapping_add(1).max(1);
+        if place.is_none() {
+            // Until then the process' stacks say that nothing is known: the old list may name places given up.
+            self.delayed.insert(version);
+        }
+        self.stamp = self.stamp.wrapping_add(1).max(FIRST_STAMP);
         let stamp = self.stamp;
         let written = place.is_some_and(|place| {
             let head = kernel.write(place.slab, place.word - 1, &[stamp]);
@@ -572,6 +593,9 @@ mod tests {
     fn what_was_not_used_for_longest_makes_room() {
         let (mut unwinder, mut kernel) = (Unwinder::start(1 << 20, None), Written::default());
         followed(&mut unwinder, &mut kernel, &[7]);
+        for _ in 0..=PLACE_TRIES {
+            unwinder.turn(&mut kernel);
+        }
         let first = unwinder.usage();
         // Our own table and those of our libraries are more than one slab holds.
         assert!(first.over_budget > 0, "{first:?}");
@@ -586,8 +610,10 @@ mod tests {
         for _ in 0..LOOK_TURNS {
             unwinder.turn(&mut kernel);
         }
-        let evicted = (0..100).take_while(|_| unwinder.evict(0)).count();
-        assert!(evicted > 0);
+        assert!(unwinder.allocate(SLAB_WORDS / 2, 0).is_none());
+        let evicted = unwinder.usage().evicted;
+        let waiting = unwinder.memory.waiting_words();
+        assert!(evicted > 0 && waiting >= SLAB_WORDS / 2, "no more than is needed: {evicted} with {waiting} words");
         unwinder.load(&mut kernel);
         assert!(kernel.states(7).contains(&table::PENDING), "what was evicted says so");
         assert!(kernel.rule(7, first_ready[0]).is_some(), "what was used just now stays");
@@ -598,6 +624,6 @@ mod tests {
             unwinder.turn(&mut kernel);
         }
         unwinder.miss(7);
-        assert_eq!(unwinder.building() as u64, evicted as u64 + first.over_budget);
+        assert_eq!(unwinder.building() as u64, evicted + first.over_budget);
     }
 }

@@ -199,7 +199,7 @@ pub(crate) fn kernel(scratch: &mut Scratch, context: *mut c_void) -> u64 {
 /// Kernel addresses mean the same in every process.
 const KERNEL: Owner = Owner { pid: 0, generation: 0 };
 /// Runs of steps for the stack of a sleeper: enough for its frames and the windows between them.
-const SLEEPER_TURNS: u32 = 64;
+const SLEEPER_TURNS: u32 = 128;
 /// In `sched_switch` the first frames are our own program and its trampoline.
 const SWITCH_SKIP: u64 = 2;
 /// Ids of the user and the kernel stack of a task that sleeps, and that is not the current one; 0 for

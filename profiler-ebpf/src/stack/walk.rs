@@ -7,7 +7,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ffi::c_void;
 use profiler_common::limits::USER_FRAMES;
-use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, table};
+use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, cfa, table};
 use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::unwind::{self, Cursor, For, Leaf, Step};
@@ -93,6 +93,7 @@ pub(super) fn start(scratch: &mut Scratch) {
     walk.mapping.start = 0;
     walk.mapping.end = 0;
     walk.window_bytes = 0;
+    walk.extra_at = [u64::MAX; EXTRAS];
     walk.known = 0;
     walk.by_tables = 1;
     scratch.words = 0;
@@ -215,6 +216,10 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     let step = match rule {
         Some(rule) => {
             uses_fp = unwind::uses_frame_pointer(rule);
+            if rule.cfa == cfa::REGISTER {
+                // The memo does not compare that register.
+                scratch.walk.taken = TOO_MANY;
+            }
             let leaf = Leaf { register: leaf_register(rule.register), link: None };
             unwind::by_rule(rule, &at, leaf, |address, what| take(scratch, address, what))
         }

@@ -494,7 +494,7 @@ pub(super) static TERMS: &[Term] = &[
         "no-unwind-info-yet",
         &["no unwind info yet"],
         "The process or its library was so new that its unwind tables were not loaded yet: the stack was walked by \
-         frame pointers, keeps its weight, and may lack callers. Tables are loaded within 200 ms.",
+         frame pointers, keeps its weight, and may lack callers. Tables come within 200 ms, later for the largest files when they are met for the first time and for those that had made room for others.",
         "",
         "",
     ),
