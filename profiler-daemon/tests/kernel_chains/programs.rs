@@ -42,7 +42,7 @@ const BASE: Program = Program {
     name: "",
     build: &[],
     arguments: &[],
-    seconds: 3,
+    seconds: 6,
     is_static: false,
     chains: Known::default,
     excused_leaf: None,
