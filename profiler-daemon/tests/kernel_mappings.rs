@@ -8,6 +8,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -81,6 +82,12 @@ impl Drop for Mapper {
     }
 }
 
+/// One test at a time: what the others map, and how many processes they start, would be in each other's rings.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Everything that has happened until now.
 fn drained(events: &mut MappingEvents) -> Vec<MappingEvent> {
     let mut all = Vec::new();
@@ -106,6 +113,7 @@ fn wait_for(events: &mut MappingEvents, wanted: &[MappingEvent]) -> Duration {
 
 #[test]
 fn code_that_is_mapped_is_told_with_its_process_and_range() {
+    let _alone = alone();
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut mapper = Mapper::start();
     for word in ["anonymous", "file", "protect"] {
@@ -123,6 +131,7 @@ fn code_that_is_mapped_is_told_with_its_process_and_range() {
 
 #[test]
 fn code_that_is_loaded_late_is_named_although_its_process_is_gone() {
+    let _alone = alone();
     let Some(kernel) = support::kernel() else { return };
     let mut mapper = Mapper::start();
     let (pid, folder) = (mapper.pid(), support::folder());
@@ -144,6 +153,7 @@ fn code_that_is_loaded_late_is_named_although_its_process_is_gone() {
 
 #[test]
 fn data_and_what_is_taken_away_or_moved_is_not_told() {
+    let _alone = alone();
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut mapper = Mapper::start();
     let pid = mapper.pid();
@@ -161,6 +171,7 @@ fn data_and_what_is_taken_away_or_moved_is_not_told() {
 
 #[test]
 fn ends_are_told_for_threads_and_processes() {
+    let _alone = alone();
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut mapper = Mapper::start();
     let child = mapper.ask("fork").parse().unwrap();
@@ -179,6 +190,7 @@ fn ends_are_told_for_threads_and_processes() {
 
 #[test]
 fn what_does_not_fit_is_counted() {
+    let _alone = alone();
     let Some(mut events) = open(4096) else { return };
     let mut mapper = Mapper::start();
     // Some 100 bytes each: several rings full, on however many CPUs.
@@ -198,6 +210,7 @@ fn what_does_not_fit_is_counted() {
 
 #[test]
 fn a_ring_that_fills_asks_to_be_read() {
+    let _alone = alone();
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut mapper = Mapper::start();
     let is_readable = |events: &MappingEvents| {
@@ -224,6 +237,7 @@ fn a_ring_that_fills_asks_to_be_read() {
 
 #[test]
 fn cpus_come_and_go() {
+    let _alone = alone();
     let Some(_) = open(RING_BYTES) else { return };
     let cpus = aya::util::online_cpus().unwrap();
     let mut events = MappingEvents::open(&cpus[..1], RING_BYTES).unwrap();
@@ -241,6 +255,7 @@ fn cpus_come_and_go() {
 
 #[test]
 fn a_storm_of_processes_costs_little() {
+    let _alone = alone();
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut storm = support::Program::start(
         Command::new("sh").args(["-c", "while :; do /bin/true; /bin/true; done"]).stdin(Stdio::null()),
