@@ -219,7 +219,8 @@ fn tables_without_room_are_told_and_cost_only_callers() {
     // The compiler's table alone is larger than a MiB; those of what else runs come and go.
     let work = "while :; do \"$0\" -O2 -c -o /dev/null \"$1\"; python3 -c 'import ssl, sqlite3, json'; perl -e 1; done";
     let mut command = Command::new("sh");
-    command.args(["-c", work]).arg(&compiler).arg(&source);
+    // The dynamic linker's lazy resolver has a rule by a register that walks do not follow: it would be met as well.
+    command.args(["-c", work]).arg(&compiler).arg(&source).env("LD_BIND_NOW", "1");
     let busy = Program::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
     let (report, _) = kernel.record(&format!("-q --tables-memory 1MiB --pid {} --duration 12s", busy.pid()));
     let [evicted, refused] = ["evicted", "over_budget"].map(|what| report.loss(&format!("unwind_tables_{what}")));
@@ -231,8 +232,6 @@ fn tables_without_room_are_told_and_cost_only_callers() {
     let without = ["no-unwind-info", "no-unwind-info-yet", "complete-approximate", "not-code", "read-fault"];
     let short: u64 = without.into_iter().map(samples).sum();
     assert!(short > 0, "stacks through code without table say so");
-    // The dynamic linker's resolver has a rule by a register that walks do not follow. By rules that lay there before
-    // most walks would end so.
-    assert!(samples("bad-rule") * 20 <= all, "{} of {all} by what lay there before", samples("bad-rule"));
+    assert_eq!(samples("bad-rule"), 0, "and none is walked by what lay there before");
     assert!(all > 100, "{all} samples");
 }
