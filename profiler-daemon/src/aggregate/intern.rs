@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::kernel;
 use super::mix::IdMap;
@@ -34,7 +35,7 @@ enum Kind {
 
 /// Gives out [`StackId`]s.
 pub(super) struct Interner<'a> {
-    symbolized: &'a HashMap<u64, Vec<Frame>>,
+    symbolized: &'a HashMap<u64, Arc<[Frame]>>,
     frames: IdMap<Place<'a>, u32>,
     notes: HashMap<&'static str, u32>,
     halves: Halves,
@@ -44,7 +45,7 @@ pub(super) struct Interner<'a> {
 }
 
 impl<'a> Interner<'a> {
-    pub(super) fn new(symbolized: &'a HashMap<u64, Vec<Frame>>) -> Interner<'a> {
+    pub(super) fn new(symbolized: &'a HashMap<u64, Arc<[Frame]>>) -> Interner<'a> {
         Interner {
             symbolized,
             frames: IdMap::default(),
@@ -165,9 +166,13 @@ mod tests {
         Frame { kind: FrameKind::Native, offset: Some(offset), ..Frame::note(name) }
     }
 
+    fn symbolized(stacks: impl IntoIterator<Item = (u64, Vec<Frame>)>) -> HashMap<u64, Arc<[Frame]>> {
+        stacks.into_iter().map(|(id, frames)| (id, frames.into())).collect()
+    }
+
     /// Frame names of each stack that `ids` (kernel, user) name, leaf first.
     fn check(ids: &[(u64, u64)], expected: &[&str]) {
-        let symbolized = HashMap::from([
+        let symbolized = symbolized([
             (1, vec![native("sleep", 10), native("main", 20)]),
             (2, vec![native("sleep", 10), native("main", 20)]),
             (4, vec![Frame { kind: FrameKind::Kernel, ..native("schedule", 99) }]),
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn equal_stacks_are_one() {
-        let symbolized = HashMap::from([(1, vec![native("main", 20)]), (2, vec![native("main", 20)])]);
+        let symbolized = symbolized([(1, vec![native("main", 20)]), (2, vec![native("main", 20)])]);
         let mut interner = Interner::new(&symbolized);
         assert_eq!(interner.stack(0, 1), interner.stack(0, 2));
         assert_eq!(interner.note(NOT_SEEN), interner.stack(0, 0));
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn functions_inlined_at_one_address_stay_apart() {
         let inlined = Frame { inlined: true, ..native("get", 20) };
-        let symbolized = HashMap::from([(1, vec![inlined, native("main", 20)])]);
+        let symbolized = symbolized([(1, vec![inlined, native("main", 20)])]);
         let mut interner = Interner::new(&symbolized);
         let id = interner.stack(0, 1);
         let names: Vec<String> = interner.finish().0.get(id).map(Frame::name).collect();

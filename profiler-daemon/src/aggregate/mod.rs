@@ -21,46 +21,21 @@ mod threads;
 mod visit;
 mod waits;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use crate::model::{Capture, Frame, Losses, Overhead, UnixNs, Window};
+use crate::model::{Context, Recording, Window};
 use intern::Interner;
 use threads::Threads;
 
-/// What a window says about its capture beside the time itself.
-#[derive(Clone, Debug, Default)]
-pub struct Context {
-    /// What was asked for, such as `redis-server (pid 4242)`.
-    pub target: String,
-    /// CPUs online.
-    pub cpus: u32,
-    /// CPU samples a second and CPU.
-    pub rate_hz: u32,
-    /// Waits at least this long were kept one by one.
-    pub min_wait_ns: u64,
-    /// What was lost before: in the kernel, in decoding, at the bounds of the accounts.
-    pub losses: Losses,
-    /// What the capture cost.
-    pub overhead: Overhead,
-    /// Start of the window on the wall clock.
-    pub start: UnixNs,
-    /// Names of threads that woke others without being accounted themselves, by (pid, tid).
-    pub waker_names: HashMap<(u32, u32), Arc<str>>,
-}
-
-/// Makes the window of a capture. `frames` has the symbolized frames of each stack by its kernel-side
-/// id, leaf first, with a note at the root of those whose walk stopped early. A stack that is missing
-/// there shows as a note frame and keeps its time.
+/// Makes the window of a recording.
 ///
 /// Adds to the losses: `off_cpu_over_ledger_ns`, by how much the entries of a class exceed their
 /// thread's exact total (they are kept, and the samples then exceed the ledger by as much);
 /// `cpu_samples_without_thread` and `off_cpu_without_thread`, which belong to threads that have no
 /// ledger and are left out.
-pub fn window(mut capture: Capture, frames: &HashMap<u64, Vec<Frame>>, context: Context) -> Window {
+pub fn window(recording: Recording) -> Window {
+    let Recording { mut capture, frames, programs: _, context } = recording;
     let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start, waker_names } = context;
     let mut threads = Threads::new(&capture.threads, waker_names);
-    let mut interner = Interner::new(frames);
+    let mut interner = Interner::new(&frames);
     sampled::share(&mut capture.off_cpu);
 
     let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);

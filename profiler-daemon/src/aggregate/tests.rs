@@ -1,16 +1,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::{FrameKind, Ledger, MonoNs, RawStack, State, ThreadTime, WaitClass};
+use crate::model::{Capture, Frame, FrameKind, Ledger, MonoNs, RawStack, State, ThreadTime, UnixNs, WaitClass};
 use profiler_common::histogram::{BUCKETS, bucket};
 use profiler_common::wire::{self, CpuSample, Header, OffCpuKey, OffCpuValue, outcome};
 
 /// A capture drawn by hand: process 1, a window of 1,000 ns from 5,000.
 struct Drawn {
     capture: Capture,
-    frames: HashMap<u64, Vec<Frame>>,
+    frames: HashMap<u64, Arc<[Frame]>>,
 }
 
 impl Drawn {
@@ -91,7 +93,8 @@ impl Drawn {
 
     fn window(&self) -> Window {
         let context = Context { start: UnixNs(1_000_000), target: "program (pid 1)".into(), ..Context::default() };
-        window(self.capture.clone(), &self.frames, context)
+        let (capture, frames) = (self.capture.clone(), self.frames.clone());
+        window(Recording { capture, frames, programs: Vec::new(), context })
     }
 }
 
@@ -450,7 +453,7 @@ fn a_large_capture_is_quick_and_always_gives_the_same_window() {
     let run = |off_cpu| {
         let capture = Capture { off_cpu, ..drawn.capture.clone() };
         let started = cpu_time();
-        let window = window(capture, &drawn.frames, Context::default());
+        let window = window(Recording { capture, frames: drawn.frames.clone(), ..Recording::default() });
         (window, cpu_time() - started)
     };
     let (first, took) = run(drawn.capture.off_cpu.clone());

@@ -15,14 +15,14 @@ use tokio::time::MissedTickBehavior;
 use super::cost::{self, ProgramCost};
 use super::follow::Followers;
 use crate::accounting::Accounts;
-use crate::aggregate::{self, Context};
+use crate::aggregate;
 use crate::capture::btf::{Btf, BtfError};
 use crate::capture::kernel::{Filter, Kernel, KernelError};
 use crate::capture::mappings::{self, MappingEvent, MappingEvents, MappingsError};
 use crate::capture::object::{NoKernelPrograms, hashed_object, object};
 use crate::capture::settings;
 use crate::decode::{self, Record};
-use crate::model::{Capture, Frame, FrameKind, Losses, MonoNs, Overhead, StackQuality, Window};
+use crate::model::{Capture, Context, Frame, FrameKind, Losses, MonoNs, Overhead, Recording, StackQuality, Window};
 use crate::process::{self, Processes};
 use crate::symbolize::{NOT_CODE, Symbolizer};
 use crate::unwind::{Cache, Unwinder};
@@ -369,7 +369,7 @@ impl Pipeline {
             let samples = |outcome: usize| count(fault::counter::FRAME_POINTER + outcome as u32);
             std::array::from_fn(|outcome| (samples(outcome), 0))
         });
-        let mut window = aggregate::window(capture, &frames, context);
+        let mut window = aggregate::window(Recording { capture, frames, programs: Vec::new(), context });
         window.frame_pointer_quality = compared.map(|outcomes| StackQuality { outcomes, ..StackQuality::default() });
         window.overhead.finish_ns =
             cost::own_cpu_ns().saturating_sub(self.cpu_before_ns).saturating_sub(window.overhead.daemon_ns);
@@ -482,7 +482,7 @@ fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
 
 /// The walk in the kernel cannot tell code from data; symbolizing can, and cuts stacks there. Those are
 /// not whole, whatever the walk thought.
-fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Vec<Frame>>) {
+fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Arc<[Frame]>>) {
     for (id, stack) in &mut capture.stacks {
         let last = frames.get(id).and_then(|frames| frames.last());
         if last.is_some_and(|last| last.kind == FrameKind::Note && last.function.as_deref() == Some(NOT_CODE)) {

@@ -6,6 +6,7 @@ mod capture;
 mod class;
 mod frame;
 mod ledger;
+mod recording;
 pub mod text;
 mod time;
 mod window;
@@ -15,6 +16,7 @@ pub use capture::{Capture, RawStack, ThreadTime};
 pub use class::WaitClass;
 pub use frame::{Frame, FrameKind};
 pub use ledger::Ledger;
+pub use recording::{Context, Program, Recording};
 pub use time::{MonoNs, UnixNs};
 pub use window::{
     FunctionTime, Gap, Losses, Overhead, Process, Sample, StackId, StackQuality, Stacks, State, Thread, Wait, Waker,

@@ -9,7 +9,7 @@ use profiler_common::wire::{frame, outcome};
 
 impl Symbolizer {
     /// The frames of one stack. [`Symbolizer::resolve_all`] says how, and is faster for several.
-    pub fn resolve(&mut self, processes: &mut Processes, stack: &RawStack) -> Vec<Frame> {
+    pub fn resolve(&mut self, processes: &mut Processes, stack: &RawStack) -> Arc<[Frame]> {
         self.resolve_all(processes, [(0, stack)]).remove(&0).unwrap_or_default()
     }
 
@@ -23,7 +23,7 @@ impl Symbolizer {
         &mut self,
         processes: &mut Processes,
         stacks: impl IntoIterator<Item = (u64, &'a RawStack)>,
-    ) -> HashMap<u64, Vec<Frame>> {
+    ) -> HashMap<u64, Arc<[Frame]>> {
         self.kernel = None;
         let mut sorting = Sorting {
             symbolizer: self,
@@ -39,7 +39,7 @@ impl Symbolizer {
         let batches = sorting.batches;
         let found: Vec<_> = batches.iter().map(|batch| self.native(&batch.module, &batch.offsets)).collect();
         self.kernel = None;
-        places.into_iter().map(|(id, places)| (id, frames(places, &found))).collect()
+        places.into_iter().map(|(id, places)| (id, frames(places, &found).into())).collect()
     }
 }
 

@@ -13,7 +13,7 @@ fn leaves(processes: &mut Processes, pid: u32, addresses: &[u64]) -> Vec<Vec<Fra
     let stack = |address: &u64| RawStack { pid, addresses: vec![*address | frame::EXACT], ..RawStack::default() };
     let stacks: Vec<RawStack> = addresses.iter().map(stack).collect();
     let mut found = Symbolizer::new().resolve_all(processes, (0..).zip(&stacks));
-    (0..addresses.len() as u64).map(|id| found.remove(&id).unwrap()).collect()
+    (0..addresses.len() as u64).map(|id| found.remove(&id).unwrap().to_vec()).collect()
 }
 
 fn own(address: u64) -> Vec<Frame> {
