@@ -157,14 +157,17 @@ pub(crate) struct Scratch {
     /// Always zero.
     pub(crate) reserved: u32,
     pub(crate) kernel_key: KernelKey,
+    /// A value on its way past the verifier.
+    pub(crate) any: u64,
+    /// A stretch of kernel stack, read at once. What a stack that is recognised needs lies here at the start, on few
+    /// pages.
+    pub(crate) kernel_stretch: [u64; KERNEL_SPAN / 8],
+    /// A stretch of user stack, read at once.
+    pub(crate) user_stretch: [u64; USER_SPAN / 8],
     /// Where the walk stands.
     pub(crate) walk: Walk,
     pub(crate) user: StackBuffer<USER_FRAMES>,
     pub(crate) kernel: StackBuffer<KERNEL_FRAMES>,
-    /// A stretch of user stack, read at once.
-    pub(crate) user_stretch: [u64; USER_SPAN / 8],
-    /// A stretch of kernel stack, read at once.
-    pub(crate) kernel_stretch: [u64; KERNEL_SPAN / 8],
     /// Where the words lay that the last user walk read.
     pub(crate) at: [u16; USER_WORDS],
     /// Number of those words; more than fit if the walk cannot be kept.
@@ -175,8 +178,6 @@ pub(crate) struct Scratch {
     pub(crate) bp_mask: u64,
     /// Frames found in the kernel stretch so far.
     pub(crate) found: u32,
-    /// A value on its way past the verifier.
-    pub(crate) any: u64,
     pub(crate) wait: Wait,
     /// The wait that has just ended, and what is summed of one key.
     pub(crate) interval: Interval,

@@ -45,7 +45,7 @@ pub struct UserSlot {
     pub words: u32,
     /// Epoch of mappings in which it was walked, see `unwind::ProcessMappings`.
     pub epoch: u32,
-    /// Where each word lies, in bytes above the stack pointer; multiples of eight.
+    /// Where each word lies, in bytes above the stack pointer; multiples of eight. The rest is as [`hash`] wants it.
     pub at: [u16; USER_WORDS],
 }
 
@@ -66,7 +66,9 @@ pub struct KernelSlot {
     pub state: u32,
     /// In an exception the distance to the saved registers, else 0.
     pub length: u32,
-    /// Bytes from the program's context that hold all words.
+    /// Where the first word lies, in bytes above the program's context.
+    pub first: u32,
+    /// Bytes from the first word that hold all words.
     pub span: u32,
     /// Number of words.
     pub words: u32,
@@ -74,7 +76,9 @@ pub struct KernelSlot {
     pub file_mode: u32,
     /// Descriptor that was read or written, [`NO_DESCRIPTOR`] in other calls.
     pub descriptor: u64,
-    /// Where each word lies, in bytes above the program's context; multiples of eight.
+    /// Always zero.
+    pub reserved: u32,
+    /// Where each word lies, in bytes above the first one; multiples of eight. The rest is as [`hash`] wants it.
     pub at: [u16; KERNEL_WORDS],
 }
 
@@ -106,6 +110,9 @@ pub fn mix(hash: u64, word: u64) -> u64 {
 /// comparison read afresh. Factors are odd, so that one changed word always shows; and the products
 /// do not wait for each other, as the steps of [`mix`] do.
 ///
+/// Four words a turn, since the turns cost as much as the words: behind the last one `at` names the first one again,
+/// see [`pad`].
+///
 /// # Safety
 /// `stretch` points to at least `SPAN` readable bytes, aligned to eight.
 #[inline(always)]
@@ -118,14 +125,35 @@ pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, a
         if index as u32 >= words {
             break;
         }
-        let offset = at[index] as usize & (SPAN - 8);
-        // SAFETY: the mask keeps the offset below SPAN, which the caller vouches for.
-        let word = unsafe { stretch.byte_add(offset).read_volatile() };
-        sum = sum.wrapping_add(word.wrapping_mul(factor));
-        factor = factor.wrapping_add(STEP);
-        index += 1;
+        let mut lane = 0;
+        while lane < LANES {
+            let offset = at[index + lane] as usize & (SPAN - 8);
+            // SAFETY: the mask keeps the offset below SPAN, which the caller vouches for.
+            let word = unsafe { stretch.byte_add(offset).read_volatile() };
+            sum = sum.wrapping_add(word.wrapping_mul(factor));
+            factor = factor.wrapping_add(STEP);
+            lane += 1;
+        }
+        index += LANES;
     }
     sum
+}
+
+/// Words that [`hash`] takes at once; divides the number of places in a slot.
+const LANES: usize = 4;
+const _: () = assert!(USER_WORDS % LANES == 0 && KERNEL_WORDS % LANES == 0);
+
+/// Makes the places of a slot such as [`hash`] wants them.
+#[inline(always)]
+pub fn pad<const WORDS: usize>(at: &mut [u16; WORDS], words: u32) {
+    let first = at[0];
+    let mut lane = 0;
+    while lane < LANES - 1 {
+        if let Some(place) = at.get_mut(words as usize + lane) {
+            *place = first;
+        }
+        lane += 1;
+    }
 }
 
 #[cfg(test)]
@@ -133,8 +161,9 @@ mod tests {
     use super::*;
 
     fn sum(stack: &[u64; 16], at: &[u16]) -> u64 {
-        let mut places = [0; USER_WORDS];
+        let mut places = [0xfff8; USER_WORDS];
         places[..at.len()].copy_from_slice(at);
+        pad(&mut places, at.len() as u32);
         // SAFETY: a stretch of 16 words has 128 bytes.
         unsafe { hash::<128, USER_WORDS>(stack.as_ptr(), &places, at.len() as u32) }
     }

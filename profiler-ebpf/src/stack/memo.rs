@@ -3,7 +3,9 @@
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
 use core::ffi::c_void;
 use profiler_common::limits::KERNEL_FRAMES;
-use profiler_ebpf::rules::memo::{self, KERNEL_ENTRY_FRAMES, KERNEL_SPAN, KERNEL_WORDS, SLOTS, USER_SPAN, USER_WORDS};
+use profiler_ebpf::rules::memo::{
+    self, KERNEL_ENTRY_FRAMES, KERNEL_SPAN, KERNEL_WORDS, KernelSlot, SLOTS, USER_SPAN, USER_WORDS, UserSlot,
+};
 
 use crate::maps::{Scratch, Thread};
 
@@ -33,22 +35,17 @@ pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread)
             }
             read = span;
         }
-        let (hash, stack) = (slot.hash, slot.stack);
-        if hash_user(scratch, thread, index as u32 - 1) == hash {
-            return stack;
+        if hash_user(scratch, slot) == slot.hash {
+            return slot.stack;
         }
     }
     0
 }
 
-/// Hash of the words in the stretch that a slot names. A function of its own, so that the verifier follows its
-/// loop once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn hash_user(scratch: *const Scratch, thread: *const Thread, slot: u32) -> u64 {
-    // SAFETY: as in `recall_user`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_ref(), thread.as_ref()) }) else { return 0 };
-    let slot = &thread.memo.user[slot as usize & (SLOTS - 1)];
+/// Hash of the words in the stretch that a slot names. Not a function of its own: to return from one costs 10 ns and
+/// more where the kernel guards returns.
+#[inline(always)]
+fn hash_user(scratch: &Scratch, slot: &UserSlot) -> u64 {
     // SAFETY: the stretch has USER_SPAN bytes.
     unsafe { memo::hash::<USER_SPAN, USER_WORDS>(scratch.user_stretch.as_ptr(), &slot.at, slot.words) }
 }
@@ -79,6 +76,7 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
         slot.at[index] = scratch.at[index];
         index += 1;
     }
+    memo::pad(&mut slot.at, words);
     slot.stack = stack;
     slot.ip = scratch.regs.ip;
     slot.sp = scratch.regs.sp;
@@ -88,7 +86,7 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
     slot.epoch = scratch.epoch;
     slot.span = span;
     slot.words = words;
-    thread.memo.user[next].hash = hash_user(scratch, thread, next as u32);
+    slot.hash = hash_user(scratch, slot);
     0
 }
 
@@ -101,21 +99,17 @@ fn read_user_stretch(scratch: &mut Scratch, span: u32) -> bool {
     }
 }
 
-/// Reads `bytes` bytes of kernel stack from the program's context upwards; at most `KERNEL_SPAN`.
+/// Reads `bytes` bytes of kernel stack from `first` bytes above the program's context upwards; at most `KERNEL_SPAN`.
 #[inline(always)]
-fn read_kernel_stretch(scratch: &mut Scratch, bytes: u32) -> bool {
-    let from = scratch.kernel_key.context as *const c_void;
+fn read_kernel_stretch(scratch: &mut Scratch, first: u32, bytes: u32) -> bool {
+    let from = scratch.kernel_key.context.wrapping_add(first.into()) as *const c_void;
     // SAFETY: the helper writes at most KERNEL_SPAN bytes, and fails on a bad address.
     unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) == 0 }
 }
 
 /// The same as [`hash_user`] for a kernel stack.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn hash_kernel(scratch: *const Scratch, thread: *const Thread, slot: u32) -> u64 {
-    // SAFETY: as in `recall_user`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_ref(), thread.as_ref()) }) else { return 0 };
-    let slot = &thread.memo.kernel[slot as usize & (SLOTS - 1)];
+#[inline(always)]
+fn hash_kernel(scratch: &Scratch, slot: &KernelSlot) -> u64 {
     // SAFETY: the stretch has KERNEL_SPAN bytes.
     unsafe { memo::hash::<KERNEL_SPAN, KERNEL_WORDS>(scratch.kernel_stretch.as_ptr(), &slot.at, slot.words) }
 }
@@ -127,24 +121,25 @@ pub(super) extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Threa
     // SAFETY: as in `recall_user`.
     let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
     let key = scratch.kernel_key;
-    let mut read = 0;
+    let (mut from, mut read) = (0, 0);
     let mut index = 0;
     while index < SLOTS {
         let slot = &thread.memo.kernel[index];
         index += 1;
         let is_path = slot.syscall == key.syscall && slot.state == key.state && slot.length == key.length;
-        let span = slot.span;
-        if slot.stack == 0 || !is_path || span as usize > KERNEL_SPAN || u64::from(span) > key.distance {
+        let (first, span) = (slot.first, slot.span);
+        let end = u64::from(first) + u64::from(span);
+        if slot.stack == 0 || !is_path || span as usize > KERNEL_SPAN || end > key.distance {
             continue;
         }
-        // Word by word, so that every byte less counts.
-        if span > read {
-            if !read_kernel_stretch(scratch, span) {
+        // The kernel copies word by word, so that every byte less counts.
+        if span > read || first != from {
+            if !read_kernel_stretch(scratch, first, span) {
                 return 0;
             }
-            read = span;
+            (from, read) = (first, span);
         }
-        if hash_kernel(scratch, thread, index as u32 - 1) == slot.hash {
+        if hash_kernel(scratch, slot) == slot.hash {
             if slot.descriptor == key.descriptor {
                 scratch.kernel_key.file_mode = slot.file_mode;
             }
@@ -164,7 +159,7 @@ pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thr
     let unverified = if key.syscall < 0 { 0 } else { KERNEL_ENTRY_FRAMES };
     let wanted = (scratch.kernel.record.frames as usize).saturating_sub(unverified);
     let reach = if key.distance < KERNEL_SPAN as u64 { key.distance as u32 } else { KERNEL_SPAN as u32 };
-    if wanted == 0 || wanted > KERNEL_WORDS || !read_kernel_stretch(scratch, reach) {
+    if wanted == 0 || wanted > KERNEL_WORDS || !read_kernel_stretch(scratch, 0, reach) {
         return 0;
     }
     // Progress lives in memory, not in a register, so that the verifier sees one loop state.
@@ -189,19 +184,28 @@ pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thr
     let next = thread.memo.next_kernel as usize & (SLOTS - 1);
     thread.memo.next_kernel = next as u32 + 1;
     let slot = &mut thread.memo.kernel[next];
+    let first = scratch.at[0];
     let mut index = 0;
     while index < KERNEL_WORDS {
-        slot.at[index] = scratch.at[index];
+        slot.at[index] = scratch.at[index] - first;
         index += 1;
     }
+    memo::pad(&mut slot.at, wanted as u32);
     slot.stack = stack;
     slot.syscall = key.syscall;
     slot.state = key.state;
     slot.length = key.length;
-    slot.span = u32::from(slot.at[(wanted - 1) & (KERNEL_WORDS - 1)]) + 8;
+    slot.first = first.into();
+    let last = u32::from(slot.at[(wanted - 1) & (KERNEL_WORDS - 1)]);
+    let span = (last & (KERNEL_SPAN as u32 - 8)) + 8;
+    slot.span = span;
     slot.words = wanted as u32;
     slot.file_mode = key.file_mode;
     slot.descriptor = key.descriptor;
-    thread.memo.kernel[next].hash = hash_kernel(scratch, thread, next as u32);
+    // Read again: the stretch begins at the first word.
+    if !read_kernel_stretch(scratch, first.into(), span) {
+        slot.stack = 0;
+    }
+    slot.hash = hash_kernel(scratch, slot);
     0
 }

@@ -34,7 +34,7 @@ fn method(measured: &[Measured], rounds: u32) -> String {
 
 const PRICE_METHOD: &str = "\nTime in the tracer's kernel programs for one cycle of a thread (block, wake, run), \
     which is one switch-out: by `bpf_stats` in runs of their own. Timing a program takes some 50 ns itself, which are \
-    in these figures once a run.";
+    in these figures once a run. What a clock starts or the birth of a thread is listed, but not of a cycle.";
 
 fn slowdowns(measured: &[Measured], tracers: &[&Tracer]) -> String {
     let mut rows = vec![vec!["load".to_owned(), "untraced".to_owned()]];
