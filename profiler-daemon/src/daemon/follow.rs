@@ -4,8 +4,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::model::MonoNs;
 
-/// A process is read at most this often: a program that loads a hundred libraries costs a few readings.
-const PAUSE_NS: u64 = 50_000_000;
+/// A process is read again when it has twice the age that it had at the reading before, but not more often than this:
+/// most of what a program loads it loads in its first moments, and all of it at once.
+const LEAST_PAUSE_NS: u64 = 1_000_000;
+/// And at least this often if it maps code all the time: a program that loads a hundred libraries costs a few readings.
+const MOST_PAUSE_NS: u64 = 50_000_000;
 /// A thread tells its end before /proc does: so long it is asked about again.
 const ENDING_NS: u64 = 1_000_000_000;
 /// All processes are read at most this often because events were missed.
@@ -30,10 +33,18 @@ pub(super) struct Followers {
 #[derive(Debug)]
 struct Follower {
     generation: u32,
+    /// When its program was first seen, and its mappings were first read.
+    since: MonoNs,
     looked_at: MonoNs,
     has_mapped: bool,
     /// When its first thread ended, or another one after that.
     ending: Option<MonoNs>,
+}
+
+impl Follower {
+    fn pause_ns(&self) -> u64 {
+        self.looked_at.since(self.since).clamp(LEAST_PAUSE_NS, MOST_PAUSE_NS)
+    }
 }
 
 /// What is to be done about a process now.
@@ -49,20 +60,19 @@ pub(super) struct Look {
 
 impl Followers {
     /// Follows a process, whose mappings have just been read, or the next program of it.
-    pub(super) fn follow(&mut self, pid: u32, generation: u32) {
+    pub(super) fn follow(&mut self, pid: u32, generation: u32, now: MonoNs) {
         // A late stack of its former program is nothing new.
         if self.processes.get(&pid).is_some_and(|follower| follower.generation > generation) {
             return;
         }
-        // Its libraries follow, and are read as soon as they are told of.
-        let follower = Follower { generation, looked_at: MonoNs(0), has_mapped: false, ending: None };
+        let follower = Follower { generation, since: now, looked_at: now, has_mapped: false, ending: None };
         self.processes.insert(pid, follower);
         self.pending.remove(&pid);
     }
 
     /// Follows a child, for which the mappings of its parent count until it maps code of its own.
     pub(super) fn born(&mut self, parent: u32, child: u32, generation: u32, now: MonoNs) {
-        self.follow(child, generation);
+        self.follow(child, generation, now);
         if self.strangers.iter().any(|strangers| strangers.contains(&child)) {
             self.mapped(child);
             self.ended(child, child, now);
@@ -124,7 +134,7 @@ impl Followers {
         let processes = &mut self.processes;
         self.pending.retain(|pid| {
             let Some(follower) = processes.get_mut(pid) else { return false };
-            if now.since(follower.looked_at) < PAUSE_NS {
+            if now.since(follower.looked_at) < follower.pause_ns() {
                 return true;
             }
             let (read, may_have_ended) = (std::mem::take(&mut follower.has_mapped), follower.ending.is_some());
@@ -156,7 +166,10 @@ mod tests {
     fn play(told: &str) -> String {
         let mut followers = Followers::default();
         let start = MonoNs(2_000_000_000);
-        followers.follow(PID, 0);
+        // It has been there for long.
+        followers.follow(PID, 0, MonoNs(start.0 - 1_000_000_000));
+        followers.mapped(PID);
+        followers.due(MonoNs(start.0 - 500_000_000));
         let mut done = String::new();
         for (step, what) in told.chars().enumerate() {
             let now = MonoNs(start.0 + step as u64 * STEP_NS);
@@ -165,8 +178,8 @@ mod tests {
                 'e' => followers.ended(PID, PID, now),
                 't' => followers.ended(PID, PID + 1, now),
                 'l' => followers.missed(),
-                'x' => followers.follow(PID, 1),
-                'o' => followers.follow(PID, 0),
+                'x' => followers.follow(PID, 1, now),
+                'o' => followers.follow(PID, 0, now),
                 _ => {}
             }
             done.push(match followers.due(now)[..] {
@@ -200,11 +213,12 @@ mod tests {
     #[test]
     fn an_exec_has_been_read_and_its_libraries_follow() {
         check("x.........", "..........");
-        check("xmmmm.....", ".R....R...");
+        check("xm........", ".R........");
+        check("xmmmmmmmmmmmmmmm....", ".RR.R...R....R....R.");
         // What was told of the program before it is settled.
         check("mmx.......", "R.........");
         check("e.x.......", "?.........");
-        check("xmmo......", ".R....R...");
+        check("xmmo......", ".RR.......");
     }
 
     #[test]
@@ -235,7 +249,7 @@ mod tests {
     fn a_child_has_what_its_parent_had_mapped_before_the_fork() {
         for mapped_first in [true, false] {
             let mut followers = Followers::default();
-            followers.follow(PID, 0);
+            followers.follow(PID, 0, MonoNs(0));
             // The event of the mapping and the record of the fork come on different ways.
             if mapped_first {
                 followers.mapped(PID);
@@ -254,7 +268,7 @@ mod tests {
     fn what_a_child_maps_before_its_fork_is_known_counts() {
         for looks_between in 0..3 {
             let mut followers = Followers::default();
-            followers.follow(PID, 0);
+            followers.follow(PID, 0, MonoNs(0));
             followers.mapped(CHILD);
             for look in 0..looks_between {
                 assert!(pids(&mut followers, 1 + look).is_empty());
@@ -271,7 +285,7 @@ mod tests {
         followers.mapped(PID);
         followers.ended(PID, PID, MonoNs(1));
         assert!(pids(&mut followers, 1).is_empty());
-        followers.follow(PID, 0);
+        followers.follow(PID, 0, MonoNs(0));
         followers.mapped(PID);
         followers.forget(PID);
         followers.missed();

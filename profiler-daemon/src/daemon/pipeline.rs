@@ -36,8 +36,9 @@ const TICKS_A_ROUND: u32 = 10;
 const MOST_PREPARE: Duration = Duration::from_secs(5);
 /// How often finished unwind tables are looked for while some are being made.
 const TABLES_TICK: Duration = Duration::from_millis(10);
-/// How many such looks follow an exec: the libraries of the new program appear one after the other.
-const LOOKS_AFTER_EXEC: u32 = 3;
+/// When, after an exec, mappings and tables are looked at: most libraries of the new program appear at once, others a
+/// while later.
+const LOOKS_AFTER_EXEC_MS: [u64; 6] = [1, 2, 4, 8, 16, 32];
 
 /// Kernel memory for unwind tables unless a plan says otherwise: room for the largest programs. It is taken as
 /// tables need it.
@@ -119,8 +120,8 @@ pub struct Pipeline {
     known: BTreeSet<(u32, u32)>,
     mappings: MappingEvents,
     followers: Followers,
-    /// How many looks at mappings are due soon, see [`LOOKS_AFTER_EXEC`].
-    looks: u32,
+    /// The looks that follow the last exec and are still due, see [`LOOKS_AFTER_EXEC_MS`].
+    looks: std::slice::Iter<'static, u64>,
     start: MonoNs,
     /// Threads of the target at the last look.
     living: usize,
@@ -166,7 +167,7 @@ impl Pipeline {
             known: BTreeSet::new(),
             mappings: MappingEvents::open(&mappings::online_cpus()?, mappings::RING_BYTES)?,
             followers: Followers::default(),
-            looks: 0,
+            looks: [].iter(),
             start,
             living: 0,
             undecodable: 0,
@@ -245,9 +246,8 @@ impl Pipeline {
                     ready?.clear_ready();
                     self.drain_ring();
                 }
-                () = tokio::time::sleep(TABLES_TICK), if self.looks > 0 || self.unwinder.building() > 0 => {
-                    if self.looks > 0 {
-                        self.looks -= 1;
+                () = tokio::time::sleep(self.next_look()), if self.looks.len() > 0 || self.unwinder.building() > 0 => {
+                    if self.looks.next().is_some() {
                         self.look_at_mappings();
                     }
                     self.unwinder.load(&mut self.kernel.tables);
@@ -274,6 +274,10 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    fn next_look(&self) -> Duration {
+        self.looks.as_slice().first().map_or(TABLES_TICK, |ms| Duration::from_millis(*ms))
     }
 
     /// What is due every second.
@@ -415,7 +419,7 @@ impl Pipeline {
             }
             Ok(Record::Exec(exec)) => {
                 self.see(exec.pid, exec.generation);
-                self.looks = LOOKS_AFTER_EXEC;
+                self.looks = LOOKS_AFTER_EXEC_MS.iter();
             }
             Ok(Record::Fork(fork)) => {
                 if self.processes.forked(fork.parent, fork.pid, fork.generation) {
@@ -432,7 +436,7 @@ impl Pipeline {
     /// Reads the mappings of a process that was not seen before, or not since its last exec.
     fn see(&mut self, pid: u32, generation: u32) {
         if self.known.insert((pid, generation)) && self.processes.observe(pid, generation) {
-            self.followers.follow(pid, generation);
+            self.followers.follow(pid, generation, MonoNs::now());
             self.unwind(pid, generation);
         }
     }
