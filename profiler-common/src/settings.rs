@@ -98,6 +98,8 @@ pub struct Settings {
     pub compare_walks: u32,
     /// What new stacks of a thread's waits may cost in one period, see `limits::WALK_BUDGET_NS`; 0 walks all of them.
     pub walk_budget_ns: u32,
+    /// 1 if windows follow each other: reading a thread's totals tells its sums of waits as well, while they grow.
+    pub windows: u32,
     /// Nanoseconds of one scheduler tick: how far a running thread's run time may lag.
     pub tick_ns: u32,
     /// Structure offsets of this kernel.
@@ -116,4 +118,8 @@ pub struct Control {
     /// End of the window: from then on nothing is booked, and totals reach to this instant. 0 while
     /// the window is open.
     pub stop_ns: u64,
+    /// One wait in 2^level has its user stack taken, by chance; at level 0 all have. See `wire::sampling`.
+    pub wait_level: u32,
+    /// 1 while no kernel stacks of waits are taken.
+    pub no_kernel_stacks: u32,
 }

@@ -32,6 +32,7 @@ static SETTINGS: Settings = Settings {
     verify_memo: 0,
     compare_walks: 0,
     walk_budget_ns: 0,
+    windows: 0,
     tick_ns: 0,
     // SAFETY: plain integers.
     offsets: unsafe { core::mem::zeroed() },
@@ -154,8 +155,8 @@ pub(crate) struct Scratch {
     pub(crate) owner: Owner,
     /// `Control::epoch` when the program began.
     pub(crate) epoch: u32,
-    /// Always zero.
-    pub(crate) reserved: u32,
+    /// `Control::wait_level` when the program began.
+    pub(crate) wait_level: u32,
     pub(crate) kernel_key: KernelKey,
     /// A value on its way past the verifier.
     pub(crate) any: u64,

@@ -26,13 +26,13 @@ const _: () = assert!(size_of::<OffCpuKey>() == 40);
 
 /// How the user stack of a wait came to be taken or not: a level and, unless that is 0, one of two bits.
 pub mod sampling {
-    /// Recognised, or walked like every other one.
+    /// Taken like every other one: recognised, or walked.
     pub const EXACT: u32 = 0;
-    /// Bits of the level: one new stack in 2^level was walked.
+    /// Bits of the level: one stack in 2^level was taken.
     pub const LEVEL: u32 = 0xf;
-    /// Bit: walked by chance, and stands for those of its level that were not.
+    /// Bit: taken by chance, and stands for those of its level that were not.
     pub const WALKED: u32 = 0x10;
-    /// Bit: not walked for the budget's sake; there is no user stack.
+    /// Bit: not taken for the cost's sake; there is no user stack.
     pub const SKIPPED: u32 = 0x20;
 }
 

@@ -17,6 +17,10 @@ impl Longest {
         Longest { heap: BinaryHeap::new(), limit, over: 0 }
     }
 
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(super) fn add(&mut self, wait: Wait) {
         if self.heap.len() < self.limit {
             self.heap.push(Reverse(ByDuration(wait)));

@@ -5,17 +5,24 @@
 //! what could grow without end. Totals and classes are exact whatever the bounds cut: those cost
 //! only places (a stack, a sample, a single wait), and each has a counter.
 
+mod carry;
 mod longest;
+mod rotation;
+mod stacks;
 mod sums;
 mod threads;
+mod told;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::model::{Capture, Losses, MonoNs, RawStack};
+use carry::Carry;
 use longest::Longest;
 use profiler_common::wire::{CpuSample, OffCpu, OffCpuKey, OffCpuValue, ThreadTotals, Wait};
+use stacks::Stacks;
 use threads::Threads;
+use told::Told;
 
 /// Most on-CPU samples kept: 5 hours of one CPU at 99 Hz, 96 MB.
 pub const CPU_SAMPLES: usize = 2_000_000;
@@ -31,7 +38,12 @@ pub const OFF_CPU_KEYS: usize = 500_000;
 pub struct Accounts {
     start: MonoNs,
     threads: Threads,
-    stacks: HashMap<u64, RawStack>,
+    stacks: Stacks,
+    /// What windows before this one told.
+    told: Told,
+    carry: Carry,
+    /// Number of windows before this one.
+    windows: u64,
     cpu_samples: Vec<CpuSample>,
     off_cpu: HashMap<OffCpuKey, OffCpuValue>,
     /// What threads had summed when the window closed.
@@ -44,7 +56,6 @@ pub struct Accounts {
 #[derive(Debug, Default)]
 struct Over {
     cpu_samples: u64,
-    stacks: u64,
     off_cpu: u64,
 }
 
@@ -54,7 +65,10 @@ impl Accounts {
         Accounts {
             start: at,
             threads: Threads::default(),
-            stacks: HashMap::new(),
+            stacks: Stacks::new(STACKS),
+            told: Told::default(),
+            carry: Carry::default(),
+            windows: 0,
             cpu_samples: Vec::new(),
             off_cpu: HashMap::new(),
             last_sums: HashMap::new(),
@@ -105,14 +119,7 @@ impl Accounts {
 
     /// Keeps a stack by its kernel-side id; one that is sent again changes nothing.
     pub fn stack(&mut self, id: u64, stack: RawStack) {
-        let room = self.stacks.len() < STACKS;
-        if let Entry::Vacant(entry) = self.stacks.entry(id) {
-            if room {
-                entry.insert(stack);
-            } else {
-                self.over.stacks += 1;
-            }
-        }
+        self.stacks.add(id, stack, self.windows);
     }
 
     /// Keeps a single wait if it is among the longest.
@@ -137,22 +144,17 @@ impl Accounts {
             }
         }
         let (waits, waits_over) = self.waits.into_parts();
-        let losses = [
-            ("cpu_samples_over_bound", self.over.cpu_samples),
-            ("off_cpu_over_bound", self.over.off_cpu),
-            ("stacks_over_bound", self.over.stacks),
-            ("waits_over_bound", waits_over),
-        ];
+        let losses = rotation::losses(&self.over, self.stacks.over, waits_over);
         let capture = Capture {
             start: self.start,
             end,
             threads: threads.iter().map(|totals| threads::time(totals, self.start, end)).collect(),
-            stacks: self.stacks,
+            stacks: self.stacks.into_all(),
             cpu_samples: self.cpu_samples,
             off_cpu: self.off_cpu,
             waits,
         };
-        (capture, Losses { by_cause: losses.into() })
+        (capture, losses)
     }
 }
 

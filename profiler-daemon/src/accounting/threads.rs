@@ -44,7 +44,7 @@ impl Threads {
     }
 }
 
-fn ended(totals: &ThreadTotals) -> bool {
+pub(super) fn ended(totals: &ThreadTotals) -> bool {
     totals.flags & thread_flag::ENDED != 0
 }
 
@@ -85,7 +85,7 @@ pub(super) fn time(totals: &ThreadTotals, start: MonoNs, end: MonoNs) -> ThreadT
 /// `on_cpu_ns` as user and kernel time. The kernel counts these by ticks, so only their proportion
 /// is used; without any tick all of it is user time, which is the kernel's own convention.
 /// Source: `cputime_adjust`, kernel/sched/cputime.c.
-fn split(on_cpu_ns: u64, utime_ns: u64, stime_ns: u64) -> (u64, u64) {
+pub(super) fn split(on_cpu_ns: u64, utime_ns: u64, stime_ns: u64) -> (u64, u64) {
     let ticks = u128::from(utime_ns) + u128::from(stime_ns);
     let kernel = (u128::from(on_cpu_ns) * u128::from(stime_ns)).checked_div(ticks).unwrap_or(0);
     // A share of a u64 is a u64.

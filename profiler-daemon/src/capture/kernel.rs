@@ -13,7 +13,7 @@ use profiler_common::wire::{OffCpuKey, OffCpuValue};
 
 use super::pod::Plain;
 use super::tables::Tables;
-use crate::model::MonoNs;
+use crate::model::{Detail, MonoNs};
 
 /// Which threads are accounted. Any rule that names a thread is enough; forks and new threads of
 /// accounted threads always are.
@@ -111,6 +111,7 @@ pub struct Kernel {
     pub tables: Tables,
     active: u32,
     epoch: u32,
+    detail: Detail,
     has_sleepers: bool,
     sampling: Vec<aya::programs::perf_event::PerfEventLinkId>,
 }
@@ -145,6 +146,7 @@ impl Kernel {
                 .map_err(in_map("SLABS"))?,
             active: 0,
             epoch: 0,
+            detail: Detail::default(),
             has_sleepers,
             sampling: Vec::new(),
             ebpf,
@@ -254,7 +256,9 @@ impl Kernel {
     }
 
     fn set_control(&mut self, stop_ns: u64) -> Result<(), KernelError> {
-        let control = Plain(Control { active: self.active, epoch: self.epoch, stop_ns });
+        let Detail { wait_level, kernel_stacks, .. } = self.detail;
+        let no_kernel_stacks = (!kernel_stacks).into();
+        let control = Plain(Control { active: self.active, epoch: self.epoch, stop_ns, wait_level, no_kernel_stacks });
         self.control.set(0, control, 0).map_err(in_map("CONTROL"))
     }
 
@@ -266,6 +270,25 @@ impl Kernel {
         self.epoch = epoch;
         let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
         self.set_control(stop_ns)
+    }
+
+    /// Says how much is taken of waits from now on.
+    pub fn set_detail(&mut self, detail: Detail) -> Result<(), KernelError> {
+        self.detail = detail;
+        let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
+        self.set_control(stop_ns)
+    }
+
+    /// Lets the kernel programs forget that these stacks were sent: they are sent again when they are met by a walk.
+    /// A new epoch has to begin afterwards, so that no stack is recognised without one.
+    pub fn forget_sent(&mut self, stacks: impl IntoIterator<Item = u64>) -> Result<(), KernelError> {
+        let data = self.ebpf.map_mut("SENT").ok_or(KernelError::Missing("SENT"))?;
+        let mut sent: HashMap<_, u64, u32> = HashMap::try_from(data).map_err(in_map("SENT"))?;
+        for stack in stacks {
+            // One that the kernel has forgotten by itself is not there.
+            let _ = sent.remove(&stack);
+        }
+        Ok(())
     }
 
     /// Hands every record in the ring to `take`. Returns how many there were.

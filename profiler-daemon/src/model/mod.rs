@@ -4,6 +4,7 @@
 mod capability;
 mod capture;
 mod class;
+mod detail;
 mod frame;
 mod ledger;
 mod recording;
@@ -14,6 +15,7 @@ mod window;
 pub use capability::{Capability, Support};
 pub use capture::{Capture, RawStack, ThreadTime};
 pub use class::WaitClass;
+pub use detail::Detail;
 pub use frame::{Frame, FrameKind};
 pub use ledger::Ledger;
 pub use recording::{Context, Program, Recording};

@@ -52,6 +52,10 @@ struct History {
     newest: u32,
     /// Whether that one has ended.
     has_ended: bool,
+    /// Whether it had ended at the last turn.
+    is_old: bool,
+    /// The newest generation at the last turn.
+    told: u32,
     spaces: HashMap<u32, Arc<Space>>,
     /// What it had of its parent, until its first exec of its own.
     at_birth: Option<(u32, Arc<Space>)>,
@@ -194,6 +198,26 @@ impl Processes {
         if let Some(history) = self.histories.get_mut(&pid) {
             history.has_ended = true;
         }
+    }
+
+    /// One window follows another: forgets what had ended before the window that ends now, and programs that gave way to
+    /// another one then. Returns the processes that are gone.
+    pub fn turn(&mut self) -> Vec<u32> {
+        let mut gone = Vec::new();
+        self.histories.retain(|pid, history| {
+            if history.is_old && history.has_ended {
+                gone.push(*pid);
+                return false;
+            }
+            history.is_old = history.has_ended;
+            let (newest, told) = (history.newest, history.told);
+            history.spaces.retain(|generation, _| *generation >= told);
+            history.told = newest;
+            true
+        });
+        self.spaces = self.histories.values().map(|history| history.spaces.len()).sum();
+        self.modules.release();
+        gone
     }
 
     /// The epoch of that list: it rises when code is mapped where other code was. 0 if nothing is known.

@@ -172,6 +172,12 @@ impl Modules {
         Ok(module)
     }
 
+    /// Closes the files that nobody needs any more.
+    pub(super) fn release(&mut self) {
+        self.opened.retain(|_, module| Arc::strong_count(module) > 1);
+        self.unavailable.retain(|_, module| Arc::strong_count(module) > 1);
+    }
+
     fn check_limit(&self) -> io::Result<()> {
         let is_below = (self.opened.len() as u64) < self.most_open;
         is_below.then_some(()).ok_or(io::ErrorKind::QuotaExceeded.into())

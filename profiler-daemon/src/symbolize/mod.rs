@@ -2,6 +2,7 @@
 
 mod failures;
 mod kernel;
+mod locate;
 mod names;
 mod native;
 mod perf_map;
@@ -14,8 +15,12 @@ use crate::model::Frame;
 use crate::process::{FileOffset, Identity, Image, Module};
 use failures::Failures;
 use kernel::Kallsyms;
+pub use locate::{Located, Locator};
 use names::Names;
-pub use resolve::NOT_CODE;
+
+/// Ends a user stack whose next "return address" is no code: what the walk took for a frame was data,
+/// so neither it nor anything further out is a caller.
+pub const NOT_CODE: &str = "[unwinding stopped: not code]";
 
 /// Most places whose frames are remembered; then all are forgotten at once.
 const MOST_CACHED: usize = 65_536;
@@ -29,6 +34,9 @@ pub struct Symbolizer {
     names: Names,
     cache: HashMap<(Identity, FileOffset), Arc<[Frame]>>,
     kernel: Option<Kallsyms>,
+    /// Whether the kernel's symbols are kept between batches, and the loaded modules that they are of.
+    keeps_kernel: bool,
+    kernel_modules: Vec<u8>,
     failures: Failures,
 }
 
@@ -36,6 +44,30 @@ impl Symbolizer {
     /// Knows nothing yet; reads nothing until it is asked.
     pub fn new() -> Symbolizer {
         Symbolizer::default()
+    }
+
+    /// One that names batch after batch: the kernel's symbols are read again only when other modules are loaded.
+    pub fn lasting() -> Symbolizer {
+        Symbolizer { keeps_kernel: true, ..Symbolizer::default() }
+    }
+
+    /// Before a batch: what is loaded now counts.
+    fn refresh_kernel(&mut self) {
+        if self.keeps_kernel {
+            let modules = std::fs::read("/proc/modules").unwrap_or_default();
+            if modules == self.kernel_modules {
+                return;
+            }
+            self.kernel_modules = modules;
+        }
+        self.kernel = None;
+    }
+
+    /// After a batch: the symbols are large.
+    fn release_kernel(&mut self) {
+        if !self.keeps_kernel {
+            self.kernel = None;
+        }
     }
 
     /// The frames at file offsets of one module, in the order of `offsets`: for each at least one,

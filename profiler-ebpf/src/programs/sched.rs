@@ -39,6 +39,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     scratch.epoch = control.epoch;
+    scratch.wait_level = control.wait_level;
     let mut now_ns = 0;
     if let Some(thread) = threads::get(prev) {
         // SAFETY: no arguments; the thread's run-queue lock is held: nobody else books its switches.
@@ -86,7 +87,7 @@ fn switch_out(
         };
         let descriptor = launder(&mut scratch.any, descriptor);
         let read_mode = || if descriptor == NO_DESCRIPTOR { 0 } else { task::file_mode(prev, descriptor) };
-        let file_mode = if setting!(kernel_stacks) != 0 {
+        let file_mode = if setting!(kernel_stacks) != 0 && control.no_kernel_stacks == 0 {
             let place = KernelPlace { context: ctx.as_ptr(), regs, syscall, state, descriptor };
             let (stack, file_mode) = stack::kernel_of_wait(scratch, thread, place, read_mode);
             kernel_stack = stack;
@@ -152,17 +153,17 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
     let wake_ns = thread.ledger.off_ns + thread.ledger.open_blocked_ns;
     begin(&mut thread.switch_seq);
     let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
-    end(&mut thread.switch_seq);
-    count_missed(missed);
-
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
-    if total_ns == 0 {
-        return;
-    }
-    if !thread.sums.add(&thread.place, &interval) {
+    // Before the end: whoever reads the thread finds a wait either open or summed.
+    if total_ns != 0 && !thread.sums.add(&thread.place, &interval) {
         sums::name(scratch, next);
         scratch.interval = interval;
         sums::add_elsewhere(scratch, thread, active);
+    }
+    end(&mut thread.switch_seq);
+    count_missed(missed);
+    if total_ns == 0 {
+        return;
     }
     if total_ns >= setting!(min_wait_ns) {
         sums::name(scratch, next);

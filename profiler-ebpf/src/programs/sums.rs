@@ -120,17 +120,16 @@ pub(super) extern "C" fn to_ring(scratch: *mut Scratch, thread: *mut Thread) -> 
     0
 }
 
-/// Writes the sums of a thread to an iterator's file, after the window.
+/// Writes the copy of a thread's sums that is in working memory to an iterator's file.
 #[inline(always)]
-pub(super) fn to_file(scratch: &mut Scratch, thread: &Thread, seq: *mut seq_file) {
+pub(super) fn to_file(scratch: &mut Scratch, seq: *mut seq_file) {
     const VALUE: usize = offset_of!(OffCpu, value);
     let mut slot = 0;
     while slot < SLOTS {
-        let value = &thread.sums.values[slot];
+        let value = &scratch.thread.sums.values[slot];
         if value.count != 0 {
-            fill(&mut scratch.sum, &thread.sums.places[slot]);
-            // SAFETY: the record's start lies in working memory, its sums in the thread's state; both stay
-            // during the call.
+            fill(&mut scratch.sum, &scratch.thread.sums.places[slot]);
+            // SAFETY: both parts of the record lie in working memory and stay during the call.
             unsafe {
                 bpf_seq_write(seq, (&raw const scratch.sum).cast(), VALUE as u32);
                 bpf_seq_write(seq, (&raw const *value).cast(), size_of::<OffCpuValue>() as u32);

@@ -8,6 +8,7 @@ use core::ffi::c_void;
 use profiler_common::wire::{Exec, Header, OffCpuKey, ThreadTotals, tag, thread_flag};
 use profiler_common::{class, fault};
 use profiler_ebpf::rules::ledger::state;
+use profiler_ebpf::rules::sums::Sums;
 
 use crate::maps::{Scratch, Thread, control, scratch, setting};
 use crate::programs::sums;
@@ -178,14 +179,18 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
             now_ns = thread.ledger.state_ns;
         }
         write_totals(&mut scratch.totals, task, thread, now_ns);
+        let with_sums = stop_ns != 0 || setting!(windows) != 0;
+        if with_sums {
+            copy_sums(&mut scratch.thread.sums, &thread.sums);
+        }
         if sequences(thread) == before {
             // SAFETY: `meta` is typed and starts with the file; the record is whole.
             unsafe {
                 let seq = (&raw const (*meta).seq).read_volatile();
                 bpf_seq_write(seq, (&raw const scratch.totals).cast(), size_of::<ThreadTotals>() as u32);
-                if stop_ns != 0 {
+                if with_sums {
                     sums::name(scratch, task);
-                    sums::to_file(scratch, thread, seq);
+                    sums::to_file(scratch, seq);
                 }
             }
             return 0;
@@ -237,6 +242,20 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
 fn sequences(thread: &Thread) -> (u32, u32) {
     // SAFETY: plain members; volatile keeps the two reads apart.
     unsafe { ((&raw const thread.switch_seq).read_volatile(), (&raw const thread.wake_seq).read_volatile()) }
+}
+
+/// Copies sums that may change meanwhile; word by word, since a plain copy would become a byte loop.
+#[inline(always)]
+fn copy_sums(to: &mut Sums, from: &Sums) {
+    // SAFETY: whole values of plain integers; words are within their size, which is a multiple of 8.
+    unsafe {
+        let (to, from): (*mut u64, *const u64) = ((&raw mut *to).cast(), (&raw const *from).cast());
+        let mut index = 0;
+        while index < size_of::<Sums>() / 8 {
+            to.add(index).write_volatile(from.add(index).read_volatile());
+            index += 1;
+        }
+    }
 }
 
 /// Starts a thread in the state that it is found in.

@@ -58,8 +58,7 @@ impl Budget {
         if self.level == 0 {
             return sampling::EXACT;
         }
-        let one_in = (1u32 << (self.level & sampling::LEVEL)) - 1;
-        self.level | if random & one_in == 0 { sampling::WALKED } else { sampling::SKIPPED }
+        choose(self.level, random)
     }
 
     /// A new stack was walked and has this many frames.
@@ -69,6 +68,13 @@ impl Budget {
         self.spent_ns = self.spent_ns.saturating_add(cost_ns);
         self.demand_ns += u64::from(cost_ns) << (self.level & sampling::LEVEL);
     }
+}
+
+/// Whether chance has one stack in 2^`level` taken, as a value of [`sampling`]; `level` is not 0.
+#[inline(always)]
+pub fn choose(level: u32, random: u32) -> u32 {
+    let level = level & sampling::LEVEL;
+    level | if random & ((1 << level) - 1) == 0 { sampling::WALKED } else { sampling::SKIPPED }
 }
 
 /// The lowest level at which stacks that would cost `demand_ns`, walked all, are expected to keep the budget.

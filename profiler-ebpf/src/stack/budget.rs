@@ -2,6 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use profiler_common::wire::sampling;
+use profiler_ebpf::rules::budget;
 
 use crate::maps::{Thread, setting};
 
@@ -18,4 +19,16 @@ pub(super) extern "C" fn ration(thread: *mut Thread, now_ns: u64) -> u32 {
     // SAFETY: no arguments.
     let random = unsafe { bpf_get_prandom_u32() };
     thread.budget.ration(now_ns, budget_ns, random)
+}
+
+/// Whether the stack of a wait is taken at all at this `Control::wait_level`, as a value of `wire::sampling`. Chance
+/// decides before anything is known of the stack, so those that are taken are a fair sample, and are not rationed again.
+#[inline(always)]
+pub(super) fn choose(wait_level: u32) -> u32 {
+    if wait_level == 0 {
+        return sampling::EXACT;
+    }
+    // SAFETY: no arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    budget::choose(wait_level, random)
 }

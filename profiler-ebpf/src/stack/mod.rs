@@ -22,7 +22,7 @@ use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 use crate::emit;
 use crate::maps::{PROCESSES, Scratch, Thread, setting};
 use crate::task::{self, Task};
-use budget::ration;
+use budget::{choose, ration};
 use kernel::{finish_kernel, walk_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
 use send::{fill, id_of_kernel, id_of_user, send_kernel, send_user, write};
@@ -96,6 +96,11 @@ pub(crate) fn user_of_wait(
 ) -> (u64, u32) {
     scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
+    let way = choose(scratch.wait_level);
+    if way & sampling::SKIPPED != 0 {
+        emit::count(counter::USER_SKIPPED);
+        return (0, way);
+    }
     let known = recall_user(scratch, thread);
     if known != 0 {
         emit::count(counter::USER_HIT);
@@ -103,9 +108,9 @@ pub(crate) fn user_of_wait(
             walk_own(scratch, regs);
             verify(known, id_of_user(scratch));
         }
-        return (known, sampling::EXACT);
+        return (known, way);
     }
-    let way = ration(thread, now_ns);
+    let way = if way == sampling::EXACT { ration(thread, now_ns) } else { way };
     if way & sampling::SKIPPED != 0 {
         emit::count(counter::USER_SKIPPED);
         return (0, way);

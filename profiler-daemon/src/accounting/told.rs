@@ -1,0 +1,205 @@
+//! Of each thread: what windows have told already, and what the next one has to tell.
+//!
+//! The kernel's totals of a thread only grow, nearly: what is stolen, and an open interval, may come out smaller a moment
+//! later, when the two clocks have settled. So a window tells what is missing to the totals, never less than nothing, and the
+//! parts of every window sum to its wall time.
+
+use std::collections::HashMap;
+
+use super::threads::{ended, split};
+use crate::model::{Ledger, MonoNs, ThreadTime, text};
+use profiler_common::wire::{ThreadTotals, thread_flag};
+
+/// Windows that a thread may go unread before it counts as gone: its end was lost.
+const MOST_UNREAD: u32 = 3;
+
+/// What was told of every thread that lives.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    threads: HashMap<Identity, Thread>,
+}
+
+/// A thread keeps the instant since which it is accounted, even if an exec gives it another id.
+type Identity = (u32, u64);
+
+#[derive(Debug, Default)]
+struct Thread {
+    tid: u32,
+    /// Up to when its time was told.
+    at_ns: u64,
+    sum: Ledger,
+    utime_ns: u64,
+    stime_ns: u64,
+    blocks: u64,
+    preemptions: u64,
+    unread: u32,
+}
+
+impl Told {
+    /// What is new of a thread in a window that began at `start`.
+    pub(super) fn tell(&mut self, totals: &ThreadTotals, start: MonoNs) -> ThreadTime {
+        let identity = (totals.pid, totals.since_ns);
+        let is_seeded = totals.flags & thread_flag::SEEDED != 0;
+        let told = self.threads.entry(identity).or_insert_with(|| {
+            let first_ns = if is_seeded { start.0.min(totals.since_ns) } else { totals.since_ns };
+            Thread { at_ns: first_ns, ..Thread::default() }
+        });
+        let at_ns = totals.header.at_ns.max(told.at_ns);
+        let wall_ns = at_ns - told.at_ns;
+        let mut ledger = missing(totals, &told.sum, wall_ns);
+        let new = |now: u64, before: u64| now.saturating_sub(before);
+        let ticks = (new(totals.utime_ns, told.utime_ns), new(totals.stime_ns, told.stime_ns));
+        (ledger.user_ns, ledger.kernel_ns) = split(ledger.on_cpu_ns, ticks.0, ticks.1);
+        let time = ThreadTime {
+            pid: totals.pid,
+            tid: totals.tid,
+            born_ns: totals.start_ns,
+            generation: totals.generation,
+            comm: text::from_bytes(&totals.comm).into(),
+            start_ns: MonoNs(told.at_ns).since(start),
+            blocks: new(totals.blocks, told.blocks),
+            preemptions: new(totals.preemptions, told.preemptions),
+            ended: ended(totals),
+            ledger,
+        };
+        told.sum.add(&time.ledger);
+        *told = Thread {
+            tid: totals.tid,
+            at_ns,
+            sum: std::mem::take(&mut told.sum),
+            utime_ns: totals.utime_ns,
+            stime_ns: totals.stime_ns,
+            blocks: totals.blocks,
+            preemptions: totals.preemptions,
+            unread: 0,
+        };
+        if ended(totals) {
+            self.threads.remove(&identity);
+        }
+        time
+    }
+
+    /// A window ends: forgets threads that have not been read for some windows.
+    pub(super) fn turn(&mut self) {
+        self.threads.retain(|_, thread| {
+            thread.unread += 1;
+            thread.unread <= MOST_UNREAD
+        });
+    }
+
+    /// Those that live, by (pid, tid).
+    pub(super) fn living(&self) -> std::collections::HashSet<(u32, u32)> {
+        self.threads.iter().map(|((pid, _), thread)| (*pid, thread.tid)).collect()
+    }
+}
+
+/// What is in the totals and was not told, as parts that sum to `wall_ns`.
+fn missing(totals: &ThreadTotals, told: &Ledger, wall_ns: u64) -> Ledger {
+    let mut parts = [
+        totals.blocked_ns.saturating_sub(told.blocked_ns),
+        totals.run_queue_ns.saturating_sub(told.run_queue_ns),
+        totals.on_cpu_ns.saturating_sub(told.on_cpu_ns),
+        totals.stolen_ns.saturating_sub(told.stolen_ns),
+    ];
+    // What came out smaller than it was told comes off the largest of the others.
+    fit(&mut parts, wall_ns);
+    let [blocked_ns, run_queue_ns, on_cpu_ns, stolen_ns] = parts;
+    let unseen_ns = wall_ns - parts.iter().sum::<u64>();
+    let mut off_cpu_ns = totals.off_cpu_ns;
+    for (class, told) in off_cpu_ns.iter_mut().zip(told.off_cpu_ns) {
+        *class = class.saturating_sub(told);
+    }
+    let off_ns = blocked_ns + run_queue_ns;
+    fit(&mut off_cpu_ns, off_ns);
+    let short_ns = off_ns - off_cpu_ns.iter().sum::<u64>();
+    if short_ns > 0
+        && let Some(largest) = off_cpu_ns.iter_mut().max()
+    {
+        *largest += short_ns;
+    }
+    Ledger {
+        wall_ns,
+        on_cpu_ns,
+        stolen_ns,
+        run_queue_ns,
+        preempted_ns: off_cpu_ns[profiler_common::class::PREEMPTED as usize].min(run_queue_ns),
+        blocked_ns,
+        off_cpu_ns,
+        unseen_ns,
+        ..Ledger::default()
+    }
+}
+
+/// Lowers the largest parts until their sum is at most `most`.
+fn fit(parts: &mut [u64], most: u64) {
+    let mut over = parts.iter().sum::<u64>().saturating_sub(most);
+    while over > 0 {
+        let Some(largest) = parts.iter_mut().max() else { return };
+        let less = over.min(*largest);
+        *largest -= less;
+        over -= less;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler_common::class;
+    use profiler_common::wire::Header;
+
+    /// Totals of a thread accounted since 1,000 that has these parts at `at_ns`.
+    fn totals(at_ns: u64, [on_cpu_ns, stolen_ns, run_queue_ns, blocked_ns]: [u64; 4]) -> ThreadTotals {
+        let mut off_cpu_ns = [0; class::COUNT];
+        off_cpu_ns[1] = blocked_ns + run_queue_ns;
+        ThreadTotals {
+            header: Header { at_ns, ..Header::default() },
+            pid: 1,
+            tid: 2,
+            since_ns: 1_000,
+            on_cpu_ns,
+            stolen_ns,
+            run_queue_ns,
+            blocked_ns,
+            off_cpu_ns,
+            ..ThreadTotals::default()
+        }
+    }
+
+    fn parts(ledger: &Ledger) -> [u64; 5] {
+        assert_eq!(ledger.residual_ns(), 0);
+        assert_eq!(ledger.off_cpu_ns.iter().sum::<u64>(), ledger.blocked_ns + ledger.run_queue_ns);
+        [ledger.on_cpu_ns, ledger.stolen_ns, ledger.run_queue_ns, ledger.blocked_ns, ledger.unseen_ns]
+    }
+
+    #[test]
+    fn windows_sum_to_the_totals() {
+        let mut told = Told::default();
+        let mut tell = |at_ns, of| parts(&told.tell(&totals(at_ns, of), MonoNs(900)).ledger);
+        assert_eq!(tell(1_100, [60, 10, 10, 20]), [60, 10, 10, 20, 0]);
+        assert_eq!(tell(1_200, [60, 10, 10, 120]), [0, 0, 0, 100, 0]);
+        // What was thought to be stolen was a wait for a CPU.
+        assert_eq!(tell(1_300, [130, 0, 30, 140]), [60, 0, 20, 20, 0]);
+        assert_eq!(tell(1_400, [230, 0, 30, 140]), [100, 0, 0, 0, 0], "and is made up for");
+    }
+
+    #[test]
+    fn a_thread_begins_with_the_window_or_in_it() {
+        for (flags, start_ns, wall_ns, unseen_ns) in [(0, 100, 100, 0), (thread_flag::SEEDED, 0, 200, 100)] {
+            let time = Told::default().tell(&ThreadTotals { flags, ..totals(1_100, [100, 0, 0, 0]) }, MonoNs(900));
+            assert_eq!((time.start_ns, time.ledger.wall_ns, time.ledger.unseen_ns), (start_ns, wall_ns, unseen_ns));
+        }
+    }
+
+    #[test]
+    fn who_ended_or_was_never_read_again_is_forgotten() {
+        let mut told = Told::default();
+        told.tell(&totals(1_100, [100, 0, 0, 0]), MonoNs(900));
+        assert_eq!(told.living().len(), 1);
+        for _ in 0..=MOST_UNREAD {
+            told.turn();
+        }
+        assert!(told.living().is_empty());
+        told.tell(&ThreadTotals { flags: thread_flag::ENDED, ..totals(1_100, [100, 0, 0, 0]) }, MonoNs(900));
+        assert!(told.living().is_empty());
+    }
+}
