@@ -7,6 +7,7 @@ pub mod accounting;
 pub mod aggregate;
 pub mod capture;
 pub mod cli;
+pub mod config;
 pub mod daemon;
 pub mod decode;
 pub mod model;

@@ -6,6 +6,7 @@ mod capture;
 mod class;
 mod frame;
 mod ledger;
+pub mod nearest;
 mod recording;
 pub mod text;
 mod time;
