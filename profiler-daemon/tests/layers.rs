@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("aggregate", &["model"]),
     ("capture", &["model", "signal"]),
     ("config", &["model"]),
+    ("log", &["config", "model"]),
+    ("notify", &["model"]),
     ("sink", &["model"]),
     (
         "daemon",
