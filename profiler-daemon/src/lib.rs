@@ -17,4 +17,5 @@ pub mod process;
 pub mod signal;
 pub mod sink;
 pub mod symbolize;
+pub mod telemetry;
 pub mod unwind;

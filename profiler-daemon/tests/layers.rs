@@ -23,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("log", &["config", "model"]),
     ("notify", &["model"]),
     ("sink", &["model"]),
+    ("telemetry", &["model"]),
     (
         "daemon",
         &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize", "unwind"],

@@ -189,7 +189,8 @@ const UNITS: [(&str, u64); 9] = [
 
 /// An amount of bytes as it is written: in the largest unit of which it is a whole number.
 pub(super) fn bytes(amount: u64) -> String {
-    let (unit, size) = UNITS.iter().find(|(_, size)| amount >= *size && amount % size == 0).unwrap_or(&("B", 1));
+    let (unit, size) =
+        UNITS.iter().find(|(_, size)| amount >= *size && amount.is_multiple_of(*size)).unwrap_or(&("B", 1));
     quoted(&format!("{}{unit}", amount / size))
 }
 
