@@ -65,8 +65,9 @@ impl Log {
         };
         let (filter, handle) = reload::Layer::new(filter(level));
         let log = Log { filter: handle, journal: journal.is_some() };
-        let lines = journal.is_none().then(|| line::Lines::new(io::stderr()));
-        let registry = tracing_subscriber::registry().with(filter.and_then(journal).and_then(lines));
+        // One of the two: a layer that is `None` would say of the whole log that nothing is wanted.
+        let out = journal.map_or_else(|| line::Lines::new(io::stderr()).boxed(), Layer::boxed);
+        let registry = tracing_subscriber::registry().with(filter).with(out);
         registry.try_init().map_err(LogError::Started)?;
         Ok(log)
     }
