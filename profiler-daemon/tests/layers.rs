@@ -19,13 +19,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("unwind", &["process"]),
     ("aggregate", &["model"]),
     ("capture", &["model", "signal"]),
+    ("config", &["model"]),
+    ("log", &["config", "model"]),
+    ("notify", &["model"]),
     ("sink", &["model"]),
+    ("telemetry", &["model"]),
     (
         "daemon",
         &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize", "unwind"],
     ),
     // Of `capture` only what `doctor` shows, of `process` only whether the target is there.
-    ("cli", &["capture", "daemon", "model", "process", "signal", "sink"]),
+    ("cli", &["capture", "config", "daemon", "model", "process", "signal", "sink"]),
 ];
 
 #[test]

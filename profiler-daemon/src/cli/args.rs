@@ -92,6 +92,8 @@ pub enum Command {
     ///
     /// The exit code is 0 only if the main job can run.
     Doctor(DoctorArgs),
+    /// Check a configuration of the service and print what counts
+    Config(ConfigArgs),
     /// Print the completion script for a shell
     #[command(after_help = "Example: profilerd completions bash > /etc/bash_completion.d/profilerd")]
     Completions {
@@ -119,6 +121,16 @@ pub struct DoctorArgs {
     /// Also say what can be seen of this process
     #[arg(long, value_name = "N", value_parser = value::pid)]
     pub pid: Option<u32>,
+}
+
+/// Arguments of `config`.
+#[derive(Args, Debug)]
+pub struct ConfigArgs {
+    /// Read this file; without it, only the environment and the defaults count
+    ///
+    /// The exit code is 0 only if nothing is wrong with it. Each mistake is told with its line and column.
+    #[arg(long, value_name = "FILE")]
+    pub check: Option<PathBuf>,
 }
 
 /// Arguments of the main job: watch, then report.

@@ -1,11 +1,11 @@
 //! Arguments and commands: one file a command.
 
 mod args;
+mod config;
 mod doctor;
 mod error;
 mod explain;
 mod man;
-mod nearest;
 mod progress;
 pub mod record;
 pub mod terminal;
@@ -17,7 +17,9 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-pub use args::{Cli, Clock, Color, Command, DoctorArgs, ExplainArgs, RecordArgs, Target};
+use crate::model::nearest;
+
+pub use args::{Cli, Clock, Color, Command, ConfigArgs, DoctorArgs, ExplainArgs, RecordArgs, Target};
 pub use error::CliError;
 pub use progress::Progress;
 pub use value::{Format, Output};
@@ -62,6 +64,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         None => record::run(&cli.record),
         Some(Command::Explain(args)) => explain::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Config(args)) => config::run(args),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(*shell, &mut Cli::command(), "profilerd", out);
             Ok(())

@@ -7,6 +7,7 @@ mod class;
 mod detail;
 mod frame;
 mod ledger;
+pub mod nearest;
 mod recording;
 pub mod text;
 mod time;

@@ -3,6 +3,7 @@
 mod address;
 mod cgroup;
 mod elf;
+mod labels;
 mod maps;
 mod module;
 mod proc;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub use address::{FileOffset, ProcessAddress};
 pub use cgroup::{CgroupError, cgroup_ids};
 pub use elf::Layout;
+pub use labels::Labels;
 pub use module::{Identity, Image, Module};
 pub use proc::{all, children, comm, exists, has_ended, is_kernel_thread, thread_comm, threads};
 pub use space::{Backing, Mapping};

@@ -5,8 +5,8 @@ mod terms;
 use std::process::ExitCode;
 
 use super::args::{Color, ExplainArgs};
-use super::nearest::edits;
 use super::{CliError, terminal};
+use crate::model::nearest::edits;
 use crate::model::text::printable;
 use terms::{Group, TERMS, Term};
 use unicode_width::UnicodeWidthStr;

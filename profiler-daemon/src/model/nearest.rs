@@ -1,7 +1,7 @@
 //! How far a typed word is from a known one.
 
 /// Letters to insert, remove or replace to get from one word to the other.
-pub(super) fn edits(from: &str, to: &str) -> usize {
+pub fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (above, letter) in from.chars().enumerate() {

@@ -1,0 +1,290 @@
+//! Where settings come from. What counts more is taken over later: the file, then the environment, then
+//! the command line.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::destination::Destination;
+use super::document::{Document, Entry};
+use super::error::{ConfigError, Mistake, Place};
+use super::keys::{DESTINATION_KEYS, KEYS, Key};
+use super::value::Value;
+use super::{Config, Effective};
+use crate::model::nearest::edits;
+
+/// Most bytes of a file.
+const MOST_BYTES: u64 = 1 << 20;
+/// Most destinations: each keeps a connection and a place in the store.
+const MOST_DESTINATIONS: usize = 16;
+/// What variables of the environment start with, before section and key.
+const PREFIX: &str = "PROFILERD_";
+
+/// A value that the command line gives to a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// The option, such as `--store`.
+    pub option: &'static str,
+    /// The key, such as `store.dir`. `otlp` stands for the endpoint of a destination; destinations
+    /// that are given like this replace those of the file.
+    pub key: &'static str,
+    /// The value as it was typed.
+    pub value: String,
+}
+
+/// All that settings come from. It is kept as long as the service runs, to be read again.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
+    /// Variables of the environment.
+    pub environment: Vec<(String, String)>,
+    /// The command line.
+    pub arguments: Vec<Argument>,
+}
+
+impl Sources {
+    /// The file and the command line, and the environment of this process.
+    pub fn new(file: Option<PathBuf>, arguments: Vec<Argument>) -> Sources {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        let mut environment: Vec<_> = std::env::vars_os().filter_map(text).collect();
+        environment.retain(|(name, _)| is_setting(name));
+        environment.sort();
+        Sources { file, environment, arguments }
+    }
+
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// When the file cannot be read, and when anything is wrong: then all of it is named.
+    pub fn load(&self) -> Result<Effective, ConfigError> {
+        match &self.file {
+            None => self.load_text("", Path::new("")),
+            Some(path) => self.load_text(&read(path)?, path),
+        }
+    }
+
+    /// The same with a text in place of the file.
+    pub(super) fn load_text(&self, text: &str, path: &Path) -> Result<Effective, ConfigError> {
+        let (document, mistakes) = Document::parse(text, path);
+        if !mistakes.is_empty() {
+            // What else was read is guesswork.
+            return Err(ConfigError::Wrong(mistakes));
+        }
+        let mut loading = Loading::default();
+        loading.document(&document);
+        for (name, value) in &self.environment {
+            loading.variable(name, value);
+        }
+        loading.arguments(&self.arguments);
+        loading.relations();
+        if !loading.mistakes.is_empty() {
+            // Files in the order of their lines, then the rest.
+            loading.mistakes.sort_by_key(|mistake| match &mistake.place {
+                Place::File { line, column, .. } => (*line, *column),
+                _ => (usize::MAX, 0),
+            });
+            return Err(ConfigError::Wrong(loading.mistakes));
+        }
+        Ok(Effective { config: loading.config, places: loading.places })
+    }
+}
+
+/// The configuration while it is put together.
+#[derive(Debug, Default)]
+struct Loading {
+    config: Config,
+    /// Where each key was last set.
+    places: BTreeMap<String, Place>,
+    mistakes: Vec<Mistake>,
+}
+
+impl Loading {
+    fn document(&mut self, document: &Document) {
+        for entry in &document.entries {
+            let mut config = std::mem::take(&mut self.config);
+            self.entry(&mut config, KEYS, entry, "");
+            self.config = config;
+        }
+        for (name, place, entries) in &document.tables {
+            if name != "otlp" {
+                let what = format!("unknown table `{name}`");
+                self.mistake(place, what, Some(unknown(name, &["otlp"])));
+                continue;
+            }
+            let prefix = format!("otlp.{}.", self.config.otlp.len());
+            let mut destination = Destination::default();
+            let before = self.mistakes.len();
+            for entry in entries {
+                self.entry(&mut destination, DESTINATION_KEYS, entry, &prefix);
+            }
+            if destination.endpoint.is_empty() && self.mistakes.len() == before {
+                let remedy = Some("endpoint = \"http://127.0.0.1:4317\"".to_owned());
+                self.mistake(place, "a destination needs an `endpoint`".to_owned(), remedy);
+            }
+            self.places.insert(prefix.trim_end_matches('.').to_owned(), place.clone());
+            self.config.otlp.push(destination);
+        }
+    }
+
+    /// Takes over one key of a file.
+    fn entry<T>(&mut self, into: &mut T, keys: &[Key<T>], entry: &Entry, prefix: &str) {
+        let Some(key) = keys.iter().find(|key| key.name == entry.name) else {
+            let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            let what = format!("unknown key `{prefix}{}`", entry.name);
+            self.mistake(&entry.name_at, what, Some(unknown(&entry.name, &names)));
+            return;
+        };
+        self.set(into, key, &entry.value, &entry.value_at, prefix);
+    }
+
+    fn set<T>(&mut self, into: &mut T, key: &Key<T>, value: &Value, place: &Place, prefix: &str) {
+        match (key.set)(into, value) {
+            Ok(()) => drop(self.places.insert(format!("{prefix}{}", key.name), place.clone())),
+            Err(expected) => {
+                let what = format!("`{}` cannot be {}", key.name, value.written());
+                self.mistake(place, what, Some(expected));
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, value: &str) {
+        let place = Place::Environment(name.to_owned());
+        match KEYS.iter().find(|key| variable(key.name) == name) {
+            Some(key) => self.bare(key, value, &place),
+            None => {
+                let variables: Vec<String> = KEYS.iter().map(|key| variable(key.name)).collect();
+                let names: Vec<&str> = variables.iter().map(String::as_str).collect();
+                self.mistake(&place, "unknown setting".to_owned(), Some(unknown(name, &names)));
+            }
+        }
+    }
+
+    fn arguments(&mut self, arguments: &[Argument]) {
+        if arguments.iter().any(|argument| argument.key == "otlp") {
+            self.config.otlp.clear();
+            self.places.retain(|name, _| !name.starts_with("otlp."));
+        }
+        for argument in arguments {
+            let place = Place::Argument(argument.option);
+            if argument.key == "otlp" {
+                let prefix = format!("otlp.{}.", self.config.otlp.len());
+                let mut destination = Destination::default();
+                let value = Value::Bare(argument.value.clone());
+                if let Some(key) = DESTINATION_KEYS.iter().find(|key| key.name == "endpoint") {
+                    self.set(&mut destination, key, &value, &place, &prefix);
+                }
+                self.places.insert(prefix.trim_end_matches('.').to_owned(), place);
+                self.config.otlp.push(destination);
+            } else if let Some(key) = KEYS.iter().find(|key| key.name == argument.key) {
+                self.bare(key, &argument.value, &place);
+            }
+        }
+    }
+
+    fn bare(&mut self, key: &Key<Config>, value: &str, place: &Place) {
+        let mut config = std::mem::take(&mut self.config);
+        self.set(&mut config, key, &Value::Bare(value.to_owned()), place, "");
+        self.config = config;
+    }
+
+    /// What no key can know alone.
+    fn relations(&mut self) {
+        let config = std::mem::take(&mut self.config);
+        if let Some(listen) =
+            config.metrics.listen.filter(|listen| !listen.ip().is_loopback() && !config.metrics.allow_remote)
+        {
+            let what = format!("`metrics.listen` is {listen}, which others than this machine may reach");
+            let remedy = "an address such as \"127.0.0.1:9750\", or `allow_remote = true` if they are meant to";
+            self.relation(&["metrics.listen", "metrics.allow_remote"], what, remedy);
+        }
+        if config.capture.min_wait > config.capture.window {
+            let what = "`capture.min_wait` is longer than `capture.window`".to_owned();
+            self.relation(&["capture.min_wait", "capture.window"], what, "a shorter `min_wait` or a longer `window`");
+        }
+        if config.otlp.len() > MOST_DESTINATIONS {
+            let what = format!("more than {MOST_DESTINATIONS} destinations");
+            self.relation(&[&format!("otlp.{MOST_DESTINATIONS}")], what, "an OpenTelemetry Collector in front of them");
+        }
+        for (at, destination) in config.otlp.iter().enumerate() {
+            let place = |key: &str| format!("otlp.{at}.{key}");
+            let tls = &destination.tls;
+            if tls.certificate.is_some() != tls.key.is_some() {
+                let what = "`tls_certificate` and `tls_key` belong together".to_owned();
+                self.relation(&[&place("tls_certificate"), &place("tls_key")], what, "both or none of them");
+            }
+            if destination.endpoint.starts_with("http://") && *tls != super::TlsFiles::default() {
+                let what = "certificates are of no use without encryption".to_owned();
+                self.relation(&[&place("endpoint")], what, "an endpoint that starts with https://");
+            }
+            if config.otlp[..at].iter().any(|other| other.name() == destination.name()) {
+                let what = format!("a second destination is called `{}`", destination.name());
+                let remedy = "a `name` of its own: what was sent is remembered by it";
+                self.relation(&[&place("name"), &place("endpoint"), &format!("otlp.{at}")], what, remedy);
+            }
+        }
+        self.config = config;
+    }
+
+    /// A mistake at the first of these keys that was set.
+    fn relation(&mut self, keys: &[&str], what: String, remedy: &str) {
+        let place = keys.iter().find_map(|key| self.places.get(*key)).cloned();
+        let place = place.expect("defaults fit together, so one of these keys was set");
+        self.mistake(&place, what, Some(remedy.to_owned()));
+    }
+
+    fn mistake(&mut self, place: &Place, what: String, remedy: Option<String>) {
+        self.mistakes.push(Mistake { place: place.clone(), what, remedy });
+    }
+}
+
+/// The variable of a key: `PROFILERD_CAPTURE_WINDOW` of `capture.window`.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase())
+}
+
+/// Whether a variable is meant for us: those of our tools start alike, but with no section.
+fn is_setting(name: &str) -> bool {
+    let sections = KEYS.iter().filter_map(|key| key.name.split('.').next());
+    sections.map(variable).any(|section| name.strip_prefix(&section).is_some_and(|rest| rest.starts_with('_')))
+}
+
+/// What an unknown name may have been meant to be.
+fn unknown(name: &str, known: &[&str]) -> String {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+    // The right key in the wrong section is nearer than any other one.
+    let distance = |other: &str| edits(name, other).min(if last(name) == last(other) { 1 } else { usize::MAX });
+    let nearest = known
+        .iter()
+        .copied()
+        .min_by_key(|other| distance(other))
+        .filter(|other| distance(other) <= 2.max(name.len() / 4));
+    if let Some(nearest) = nearest {
+        return format!("`{nearest}`");
+    }
+    let section = name.split_once('.').map(|(section, _)| format!("{section}."));
+    let same: Vec<&str> = known
+        .iter()
+        .copied()
+        .filter(|other| section.as_deref().is_some_and(|section| other.starts_with(section)))
+        .collect();
+    let names = if same.is_empty() { known } else { &same };
+    format!("one of {}", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "))
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(unreadable(std::io::Error::other("it is longer than 1 MiB")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        unreadable(std::io::Error::other(format!("line {line} is not UTF-8")))
+    })
+}

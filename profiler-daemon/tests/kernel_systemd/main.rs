@@ -1,0 +1,201 @@
+//! The unit in a real systemd: it starts, reloads, ends, and comes back when it is killed or stands still.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod machine;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use machine::Machine;
+use nix::sys::signal::Signal;
+use support::{Program, installed, poll};
+
+/// systemd's own judgement of how much a unit may do, from 0 to 10, times ten.
+const MOST_EXPOSED: u32 = 45;
+/// Longest time that anything here takes.
+const SOON: Duration = Duration::from_secs(20);
+/// Times that are for people, made short.
+const QUICK: &str = "[Service]\nRestartSec=100ms\nWatchdogSec=1s\n";
+
+/// What the unit starts: the program that stands in for the service.
+fn service() -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_profilerd")).parent().unwrap();
+    let program = built.join("examples/stand_in");
+    assert!(program.exists(), "first: cargo build -p profiler-daemon --example stand_in");
+    program
+}
+
+fn unit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd/profilerd.service")
+}
+
+#[test]
+fn the_unit_has_no_more_rights_than_it_needs() {
+    let Some(analyze) = installed(&["systemd-analyze"]) else { return };
+    let mut command = Command::new(analyze);
+    command.args(["security", "--offline=true", "--no-pager", &format!("--threshold={MOST_EXPOSED}")]).arg(unit());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    println!("{}", text.lines().last().unwrap_or_default());
+    assert!(output.status.success() && text.contains("Overall exposure level"), "{text}");
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_unit() {
+    let Some(analyze) = installed(&["systemd-analyze"]) else { return };
+    let folder = support::folder();
+    // Only what is not installed here is changed.
+    let text = fs::read_to_string(unit()).unwrap();
+    let text = text.replace("/usr/bin/profilerd", env!("CARGO_BIN_EXE_profilerd"));
+    let copy = folder.path().join("profilerd.service");
+    fs::write(&copy, text).unwrap();
+    let output = Command::new(analyze).args(["verify", "--man=no"]).arg(&copy).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// Started by hand it speaks to standard error, in lines.
+#[test]
+fn without_systemd_it_speaks_to_standard_error() {
+    let folder = support::folder();
+    let [config, said] = ["profilerd.toml", "stderr"].map(|name| folder.path().join(name));
+    fs::write(&config, "[metrics]\nlisten = \"off\"\n").unwrap();
+    let mut command = Command::new(service());
+    command.args(["serve", "--config"]).arg(&config).stderr(fs::File::create(&said).unwrap());
+    let mut program = Program::start(&mut command);
+    let lines = || fs::read_to_string(&said).unwrap();
+    assert!(poll(SOON, || lines().contains(" info  started store=/var/lib/profilerd\n")), "{}", lines());
+    program.signal(Signal::SIGTERM);
+    assert!(program.wait(SOON).is_some_and(|status| status.success()), "{}", lines());
+    assert!(lines().ends_with(" info  ended\n"), "{}", lines());
+}
+
+#[test]
+fn it_starts_and_ends_well() {
+    let Some(machine) = Machine::boot(&service(), QUICK) else { return };
+    machine.well(&["systemctl", "start", "profilerd"]);
+    assert_eq!(machine.property("ActiveState"), "active");
+    assert_eq!(machine.property("StatusText"), "windows of 10s");
+    assert!(machine.page("/readyz").contains("200 OK"));
+    for folder in ["/var/lib/profilerd", "/var/cache/profilerd", "/run/profilerd"] {
+        assert_eq!(machine.well(&["stat", "--format=%a %U", folder]), "700 root", "{folder}");
+    }
+    // Exactly the rights that the unit names, and the system calls that it filters.
+    let pid = machine.property("MainPID");
+    let held = machine.well(&["grep", "-E", "^(CapEff|Seccomp):", &format!("/proc/{pid}/status")]);
+    let wanted: u64 = rights().iter().map(|name| 1 << capability(name)).sum();
+    assert_eq!(held, format!("CapEff:\t{wanted:016x}\nSeccomp:\t2"));
+
+    // Fields of the journal, not only text.
+    let find = ["journalctl", "--no-pager", "--output=cat", "PROFILERD_STORE=/var/lib/profilerd", "PRIORITY=6"];
+    assert!(poll(SOON, || machine.run(&find).stdout == b"started\n"), "{}", machine.journal());
+
+    machine.well(&["systemctl", "stop", "profilerd"]);
+    assert_eq!(machine.property("ActiveState"), "inactive");
+    assert_eq!(
+        (machine.property("Result"), machine.property("ExecMainStatus")),
+        ("success".to_owned(), "0".to_owned())
+    );
+    assert!(machine.journal().contains("ended"), "{}", machine.journal());
+    assert_eq!(machine.well(&["sh", "-c", "test -e /run/profilerd || echo gone"]), "gone");
+}
+
+#[test]
+fn it_comes_back_when_it_is_killed_or_stands_still() {
+    let Some(machine) = Machine::boot(&service(), QUICK) else { return };
+    machine.well(&["systemctl", "start", "profilerd"]);
+    for (restarts, signal, result) in [("1", "KILL", "signal"), ("2", "STOP", "watchdog")] {
+        let pid = machine.property("MainPID");
+        machine.well(&["systemctl", "kill", "--kill-whom=main", &format!("--signal={signal}"), "profilerd"]);
+        machine.wait_for("NRestarts", restarts, SOON);
+        machine.wait_for("ActiveState", "active", SOON);
+        machine.wait_for("StatusText", "windows of 10s", SOON);
+        assert_ne!(machine.property("MainPID"), pid);
+        assert!(machine.journal().contains(&format!("Failed with result '{result}'")), "{}", machine.journal());
+    }
+    // Signs of life keep it running, for several times as long as systemd waits for one.
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(machine.property("NRestarts"), "2", "{}", machine.journal());
+}
+
+#[test]
+fn it_reloads_and_keeps_what_was_right() {
+    let Some(machine) = Machine::boot(&service(), QUICK) else { return };
+    machine.well(&["systemctl", "start", "profilerd"]);
+    let pid = machine.property("MainPID");
+    let config = fs::read_to_string(machine.config()).unwrap();
+
+    fs::write(machine.config(), config.replace("window = \"10s\"", "window = \"30s\"")).unwrap();
+    machine.well(&["systemctl", "reload", "profilerd"]);
+    machine.wait_for("StatusText", "windows of 30s", SOON);
+
+    fs::write(machine.config(), config.replace("window = \"10s\"", "window = \"0s\"")).unwrap();
+    machine.well(&["systemctl", "reload", "profilerd"]);
+    let wrong = "/etc/profilerd/profilerd.toml:12:10: `capture.window` cannot be \"0s\"";
+    let find = ["journalctl", "--no-pager", "--output=verbose", "--unit=profilerd.service", "PRIORITY=3"];
+    let said = || String::from_utf8_lossy(&machine.run(&find).stdout).into_owned();
+    assert!(poll(SOON, || said().contains(wrong)), "{}", said());
+    machine.wait_for("ActiveState", "active", SOON);
+    assert_eq!(machine.property("StatusText"), "windows of 30s");
+    assert_eq!(machine.property("MainPID"), pid);
+    let page = machine.page("/metrics");
+    for result in ["success", "error"] {
+        assert!(page.contains(&format!("profilerd_config_reloads_total{{result=\"{result}\"}} 1\n")), "{page}");
+    }
+}
+
+/// The program as it is shipped asks the kernel itself, from inside the unit.
+#[test]
+fn the_rights_of_the_unit_are_enough_and_each_is_needed() {
+    let Some(kernel) = support::kernel() else { return };
+    let binary = kernel.profilerd([""; 0]);
+    let once = "[Service]\nType=oneshot\nWatchdogSec=0\nRestart=no\nStandardOutput=truncate:/run/said\n\
+                ExecStart=\nExecStart=-/usr/bin/profilerd doctor\n";
+    let Some(machine) = Machine::boot(Path::new(binary.get_program()), once) else { return };
+    let doctor_without = |rights: &str| {
+        let text = format!("[Service]\\nCapabilityBoundingSet=~{rights}\\n");
+        let folder = "/run/systemd/system/profilerd.service.d";
+        machine.well(&["sh", "-c", &format!("mkdir -p {folder} && printf '{text}' > {folder}/without.conf")]);
+        machine.well(&["systemctl", "daemon-reload"]);
+        machine.well(&["systemctl", "start", "profilerd"]);
+        machine.well(&["cat", "/run/said"])
+    };
+    let lacks = |said: &str| said.lines().filter(|line| line.contains(" partly ") || line.contains(" no ")).count();
+
+    let all = doctor_without("CAP_SYS_RESOURCE");
+    // What it says of process ids is about the container.
+    assert_eq!(lacks(&all), usize::from(all.contains("inside a pid namespace")), "{all}");
+    let without_admin = doctor_without("CAP_SYS_ADMIN");
+    assert_eq!(lacks(&without_admin), lacks(&all) + 1, "{without_admin}");
+    // It stands for some of the others, so each of them is taken away together with it. What another
+    // user's files say is not the doctor's to tell.
+    for right in rights().iter().filter(|right| !["CAP_SYS_ADMIN", "CAP_DAC_READ_SEARCH"].contains(&right.as_str())) {
+        let said = doctor_without(&format!("CAP_SYS_ADMIN {right}"));
+        assert!(lacks(&said) > lacks(&without_admin), "{right}: {said}");
+    }
+}
+
+/// The names in the unit's set.
+fn rights() -> Vec<String> {
+    let unit = fs::read_to_string(unit()).unwrap();
+    let sets = unit.lines().filter_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    sets.flat_map(str::split_whitespace).map(str::to_owned).collect()
+}
+
+/// Source: include/uapi/linux/capability.h.
+fn capability(name: &str) -> u32 {
+    match name {
+        "CAP_DAC_READ_SEARCH" => 2,
+        "CAP_SYS_PTRACE" => 19,
+        "CAP_SYS_ADMIN" => 21,
+        "CAP_SYSLOG" => 34,
+        "CAP_PERFMON" => 38,
+        "CAP_BPF" => 39,
+        "CAP_CHECKPOINT_RESTORE" => 40,
+        other => panic!("{other} is not in this table"),
+    }
+}
