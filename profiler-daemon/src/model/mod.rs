@@ -6,6 +6,8 @@ mod capture;
 mod class;
 mod frame;
 mod ledger;
+pub mod note;
+mod plumbing;
 mod recording;
 pub mod text;
 mod time;
@@ -16,6 +18,7 @@ pub use capture::{Capture, RawStack, ThreadTime};
 pub use class::WaitClass;
 pub use frame::{Frame, FrameKind};
 pub use ledger::Ledger;
+pub use plumbing::is_plumbing;
 pub use recording::{Context, Program, Recording};
 pub use time::{MonoNs, UnixNs};
 pub use window::{
