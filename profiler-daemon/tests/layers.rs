@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("aggregate", &["model"]),
     ("capture", &["model", "signal"]),
     ("sink", &["model"]),
+    // Encodes by `sink::otlp`, and hands over.
+    ("export", &["model", "sink"]),
     (
         "daemon",
         &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize", "unwind"],
