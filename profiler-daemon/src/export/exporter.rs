@@ -49,6 +49,8 @@ pub struct Exporter {
     backoff: Backoff,
     /// Last window that is done; `None` before the first one.
     position: Option<u64>,
+    /// The newest window that is known of; 0 before the first one.
+    newest: u64,
     /// Since when the destination does not answer.
     down_since: Option<Instant>,
     said: Said,
@@ -99,6 +101,7 @@ impl Exporter {
             pace: Pace::new(destination.bytes_per_second),
             backoff: Backoff::new(destination.first_retry, destination.longest_retry),
             position,
+            newest: 0,
             down_since: None,
             said: Said::default(),
             destination: Arc::new(destination),
@@ -184,8 +187,8 @@ impl Exporter {
             );
             self.position = None;
         }
-        let waiting = next.newest.unwrap_or(0).saturating_sub(self.position.unwrap_or(0));
-        self.counters.windows_waiting.store(if next.window.is_some() { waiting } else { 0 }, Ordering::Relaxed);
+        self.newest = next.newest.unwrap_or(0);
+        self.count_waiting();
         if let (Some(position), Some(window)) = (self.position, &next.window) {
             let lost = window.sequence.saturating_sub(position).saturating_sub(1);
             if lost > 0 {
@@ -246,10 +249,16 @@ impl Exporter {
         }
     }
 
+    fn count_waiting(&self) {
+        let waiting = self.newest.saturating_sub(self.position.unwrap_or(0));
+        self.counters.windows_waiting.store(waiting, Ordering::Relaxed);
+    }
+
     /// Notes that a window is done.
     async fn done(&mut self, sequence: u64) {
         add(&self.counters.windows_sent, 1);
         self.position = Some(sequence);
+        self.count_waiting();
         let cursor = self.cursor.clone();
         let stored = tokio::task::spawn_blocking(move || cursor.store(sequence)).await.map_err(io::Error::other);
         match stored.flatten() {
