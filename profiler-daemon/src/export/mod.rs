@@ -10,6 +10,7 @@ mod cursor;
 mod destination;
 mod exporter;
 mod host;
+mod metrics;
 mod pace;
 
 use std::io;
@@ -17,9 +18,10 @@ use std::io;
 use crate::model::Recording;
 
 pub use counters::{Counters, Counts};
-pub use destination::{Destination, DestinationError, Header, Protocol, Tls};
+pub use destination::{Destination, DestinationError, Header, Kind, Protocol, Tls};
 pub use exporter::{ExportError, Exporter};
 pub use host::host;
+pub use metrics::{Metrics, MetricsError};
 
 /// Where windows come from: a store.
 pub trait Windows: Send + Sync + 'static {

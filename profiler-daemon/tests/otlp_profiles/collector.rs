@@ -16,14 +16,15 @@ use tempfile::TempDir;
 use super::check::{From, faults};
 use super::delivery::{Running, until};
 use super::fake::destination;
-use super::support::{Program, folder, free_port, skip};
+use super::support::{Program, folder, free_port, poll, skip};
 use super::{Request, Store, Summary, expected, python};
 
 const SOON: Duration = Duration::from_secs(30);
+const PROFILES: &str = "profiles.pb";
 const BOTH: [Protocol; 2] = [Protocol::Grpc, Protocol::Http];
 
 /// A collector with its files: it outlives its process, which may end and start again.
-struct Collector {
+pub(crate) struct Collector {
     binary: PathBuf,
     folder: TempDir,
     ports: [u16; 2],
@@ -33,26 +34,29 @@ struct Collector {
 impl Collector {
     /// Starts one; it asks for certificates if `tls` are settings of the receiver. `None` if none was built, which
     /// has been said then.
-    fn start(tls: &str) -> Option<Collector> {
+    pub(crate) fn start(tls: &str) -> Option<Collector> {
         let Some(binary) = std::env::var_os("PROFILERD_COLLECTOR").map(PathBuf::from) else {
             return skip("needs PROFILERD_COLLECTOR: run `cargo xtask test`");
         };
         let mut collector = Collector { binary, folder: folder(), ports: [free_port(), free_port()], program: None };
         let [grpc, http] = collector.ports;
+        let file = "format: proto, append: true, flush_interval: 100ms";
         let config = format!(
             "receivers: {{otlp: {{protocols: {{grpc: {{endpoint: '127.0.0.1:{grpc}'{tls}}}, \
              http: {{endpoint: '127.0.0.1:{http}'{tls}}}}}}}}}\n\
-             exporters: {{file: {{path: '{}', format: proto, append: true, flush_interval: 100ms}}}}\n\
+             exporters: {{file: {{path: '{}', {file}}}, file/metrics: {{path: '{}', {file}}}}}\n\
              service:\n  telemetry: {{metrics: {{level: none}}}}\n  \
-             pipelines: {{profiles: {{receivers: [otlp], exporters: [file]}}}}\n",
-            collector.written().display()
+             pipelines: {{profiles: {{receivers: [otlp], exporters: [file]}}, \
+             metrics: {{receivers: [otlp], exporters: [file/metrics]}}}}\n",
+            collector.written().display(),
+            collector.folder.path().join("metrics.pb").display(),
         );
         fs::write(collector.folder.path().join("config.yaml"), config).unwrap();
         collector.go_on();
         Some(collector)
     }
 
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(&self.binary);
         command.arg("--feature-gates=+service.profilesSupport");
@@ -62,7 +66,7 @@ impl Collector {
     }
 
     /// Ends it as a service manager does, everything written.
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         let mut program = self.program.take().unwrap();
         program.signal(Kill::SIGTERM);
         let ended = program.wait(SOON).unwrap_or_else(|| panic!("it does not end: {}", self.log()));
@@ -74,23 +78,28 @@ impl Collector {
     }
 
     fn written(&self) -> PathBuf {
-        self.folder.path().join("profiles.pb")
+        self.folder.path().join(PROFILES)
     }
 
-    fn port(&self, protocol: Protocol) -> u16 {
+    pub(crate) fn port(&self, protocol: Protocol) -> u16 {
         self.ports[usize::from(protocol == Protocol::Http)]
     }
 
-    /// What it has written: messages with their lengths before them.
-    fn requests(&self) -> Vec<Request> {
-        let data = fs::read(self.written()).unwrap();
-        let (mut rest, mut requests) = (data.as_slice(), Vec::new());
+    /// What it has written to a file: messages with their lengths before them.
+    pub(crate) fn messages(&self, file: &str) -> Vec<Vec<u8>> {
+        let data = fs::read(self.folder.path().join(file)).unwrap();
+        let (mut rest, mut messages) = (data.as_slice(), Vec::new());
         while let Some((length, others)) = rest.split_first_chunk::<4>() {
-            let (message, others) = others.split_at(u32::from_be_bytes(*length) as usize);
-            requests.push(Request::decode(message).unwrap());
+            // The last one may not be whole yet.
+            let Some((message, others)) = others.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
+            messages.push(message.to_vec());
             rest = others;
         }
-        requests
+        messages
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.messages(PROFILES).iter().map(|message| Request::decode(message.as_slice()).unwrap()).collect()
     }
 
     /// Fails unless its file obeys the rules, and holds these windows.
@@ -152,7 +161,9 @@ async fn a_real_collector_that_was_away_gets_everything() {
         until("failures", SOON, || failures(2)).await;
         collector.go_on();
         until("five windows", SOON, || exporter.counts().windows_sent == 5).await;
-        let found = Summary::of(&collector.requests_when(5));
+        // It writes a moment after it has answered.
+        poll(SOON, || collector.requests().len() >= 5);
+        let found = Summary::of(&collector.requests());
         assert_eq!(found.profiles, found.ids.len(), "some came twice");
         // Stopped: its kernel takes what it will read later, when we have tried again.
         let before = exporter.counts().attempts_failed;
@@ -165,25 +176,6 @@ async fn a_real_collector_that_was_away_gets_everything() {
         exporter.stop().await;
         collector.end();
         collector.assert_wrote(&expected(1..=8, &Signal::DEFAULT));
-    }
-}
-
-impl Collector {
-    /// What it has written once that is so many requests: it writes a moment after it has answered.
-    fn requests_when(&self, many: usize) -> Vec<Request> {
-        super::support::poll(SOON, || fs::metadata(self.written()).is_ok_and(|file| file.len() > 0));
-        super::support::poll(Duration::from_secs(5), || self.requests_so_far() >= many);
-        self.requests()
-    }
-
-    fn requests_so_far(&self) -> usize {
-        let data = fs::read(self.written()).unwrap();
-        let (mut rest, mut many) = (data.as_slice(), 0);
-        while let Some((length, others)) = rest.split_first_chunk::<4>() {
-            let Some((_, others)) = others.split_at_checked(u32::from_be_bytes(*length) as usize) else { break };
-            (rest, many) = (others, many + 1);
-        }
-        many
     }
 }
 

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::profiles_ser
 use opentelemetry_proto::tonic::collector::profiles::v1development::{
     ExportProfilesPartialSuccess, ExportProfilesServiceResponse as Response,
 };
-use profilerd::export::{Destination, Protocol};
+use profilerd::export::{Destination, Kind, Protocol};
 use prost::Message;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -232,7 +232,8 @@ impl ProfilesService for Fake {
 
 /// A destination at this port that is quick to try again.
 pub(crate) fn destination(protocol: Protocol, port: u16) -> Destination {
-    let mut destination = Destination::new(&format!("http://127.0.0.1:{port}"), Some(protocol)).unwrap();
+    let mut destination =
+        Destination::new(Kind::Profiles, &format!("http://127.0.0.1:{port}"), Some(protocol)).unwrap();
     destination.first_retry = Duration::from_millis(20);
     destination.longest_retry = Duration::from_millis(200);
     destination.timeout = Duration::from_secs(5);

@@ -8,6 +8,7 @@ mod collector;
 mod conformance;
 mod delivery;
 mod fake;
+mod metrics;
 mod python;
 mod recordings;
 #[path = "../support/mod.rs"]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use profiler_common::histogram::BUCKETS;
+use profiler_common::histogram::{BUCKETS, bucket};
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, sampling};
 use profilerd::model::{
     Capture, Context, Frame, FrameKind, Ledger, MonoNs, Program, Recording, ThreadTime, UnixNs, WaitClass,
@@ -139,6 +139,7 @@ fn add_wait(
     sum.blocked_ns += blocked_ns;
     sum.run_queue_ns += run_queue_ns;
     sum.count += 1;
+    sum.histogram[bucket(blocked_ns + run_queue_ns)] += 1;
     ledger.blocked_ns += blocked_ns;
     ledger.run_queue_ns += run_queue_ns;
     ledger.off_cpu_ns[key.class as usize] += blocked_ns + run_queue_ns;

@@ -33,13 +33,7 @@ impl Grpc {
             let tls = channel.tls_config(tls(&Pem::read(&destination.tls)?));
             channel = tls.map_err(|error| DestinationError::Tls { endpoint: endpoint(), reason: chain(&error) })?;
         }
-        let mut metadata = MetadataMap::new();
-        for header in &destination.headers {
-            let wrong = || DestinationError::Header { name: header.name.clone() };
-            let key = AsciiMetadataKey::from_bytes(header.name.as_bytes()).map_err(|_| wrong())?;
-            metadata.insert(key, header.value.parse().map_err(|_| wrong())?);
-        }
-        Ok(Grpc { endpoint: channel, metadata, gzip: destination.gzip, client: None })
+        Ok(Grpc { endpoint: channel, metadata: metadata(destination)?, gzip: destination.gzip, client: None })
     }
 
     pub(super) async fn send(&mut self, request: &ExportProfilesServiceRequest) -> Reply {
@@ -58,7 +52,19 @@ impl Grpc {
     }
 }
 
-fn tls(pem: &Pem) -> ClientTlsConfig {
+/// The headers of a destination.
+pub(in crate::export) fn metadata(destination: &Destination) -> Result<MetadataMap, DestinationError> {
+    let mut metadata = MetadataMap::new();
+    for header in &destination.headers {
+        let wrong = || DestinationError::Header { name: header.name.clone() };
+        let key = AsciiMetadataKey::from_bytes(header.name.as_bytes()).map_err(|_| wrong())?;
+        metadata.insert(key, header.value.parse().map_err(|_| wrong())?);
+    }
+    Ok(metadata)
+}
+
+/// Whom to trust, and who we are.
+pub(in crate::export) fn tls(pem: &Pem) -> ClientTlsConfig {
     let tls = ClientTlsConfig::new();
     let tls = match &pem.authority {
         Some(authority) => tls.ca_certificate(Certificate::from_pem(authority)),

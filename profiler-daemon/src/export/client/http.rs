@@ -51,8 +51,7 @@ impl Http {
             if let Some(authority) = &pem.authority {
                 client = client.tls_certs_only(Certificate::from_pem_bundle(authority).map_err(wrong)?);
             }
-            if let Some((certificate, key)) = &pem.identity {
-                let both = [certificate.as_slice(), b"\n", key.as_slice()].concat();
+            if let Some(both) = pem.identity_bundle() {
                 client = client.identity(Identity::from_pem(&both).map_err(wrong)?);
             }
         }

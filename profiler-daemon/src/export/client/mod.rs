@@ -1,8 +1,8 @@
 //! One attempt to hand over one request.
 
-mod grpc;
+pub(super) mod grpc;
 mod http;
-mod pem;
+pub(super) mod pem;
 
 use std::time::Duration;
 
@@ -66,7 +66,7 @@ fn message(text: &str) -> String {
 }
 
 /// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

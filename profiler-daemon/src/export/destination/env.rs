@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Destination, DestinationError, HTTP_PATH, Header, Protocol};
+use super::{Destination, DestinationError, Header, Kind, Protocol};
 
 impl Destination {
-    /// The destination that the environment names: `OTEL_EXPORTER_OTLP_PROFILES_…` before `OTEL_EXPORTER_OTLP_…`.
+    /// The destination that the environment names: those of its kind, such as
+    /// `OTEL_EXPORTER_OTLP_PROFILES_ENDPOINT`, before those for all, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.
     /// An endpoint given here comes before both; `None` if there is none at all. Empty variables count as not set.
     ///
     /// `variable` is the environment, such as `|name| std::env::var(name).ok()`.
@@ -14,33 +15,37 @@ impl Destination {
     /// # Errors
     /// A variable that makes no sense.
     pub fn from_env(
+        kind: Kind,
         endpoint: Option<&str>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Destination>, DestinationError> {
-        let env = Env(&variable);
+        let env = Env { kind, variable: &variable };
         let protocol = env.protocol()?;
         let Some(url) = env.endpoint(endpoint, protocol) else { return Ok(None) };
-        let mut destination = Destination::new(&url, protocol)?;
+        let mut destination = Destination::new(kind, &url, protocol)?;
         env.apply(&mut destination)?;
         Ok(Some(destination))
     }
 }
 
 /// A look at variables.
-struct Env<'a>(&'a dyn Fn(&str) -> Option<String>);
+struct Env<'a> {
+    kind: Kind,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+}
 
 impl Env<'_> {
-    /// The variable for profiles, else the one for every signal, with its name.
+    /// The variable of this kind, else the one for all, with its name.
     fn get(&self, suffix: &str) -> Option<(String, String)> {
-        self.only_profiles(suffix).or_else(|| self.one(format!("OTEL_EXPORTER_OTLP_{suffix}")))
+        self.own(suffix).or_else(|| self.one(format!("OTEL_EXPORTER_OTLP_{suffix}")))
     }
 
-    fn only_profiles(&self, suffix: &str) -> Option<(String, String)> {
-        self.one(format!("OTEL_EXPORTER_OTLP_PROFILES_{suffix}"))
+    fn own(&self, suffix: &str) -> Option<(String, String)> {
+        self.one(format!("OTEL_EXPORTER_OTLP_{}_{suffix}", self.kind.word()))
     }
 
     fn one(&self, name: String) -> Option<(String, String)> {
-        let value = self.0(&name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())?;
+        let value = (self.variable)(&name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())?;
         Some((name, value))
     }
 
@@ -57,7 +62,7 @@ impl Env<'_> {
         if let Some(given) = given {
             return Some(given.to_owned());
         }
-        if let Some((_, url)) = self.only_profiles("ENDPOINT") {
+        if let Some((_, url)) = self.own("ENDPOINT") {
             return Some(self.with_scheme(url));
         }
         let (_, base) = self.one("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned())?;
@@ -65,7 +70,7 @@ impl Env<'_> {
         // The variable for all signals names a base, to which each adds its path.
         let is_grpc =
             protocol == Some(Protocol::Grpc) || (protocol.is_none() && base.trim_end_matches('/').ends_with(":4317"));
-        Some(if is_grpc { base } else { format!("{}{HTTP_PATH}", base.trim_end_matches('/')) })
+        Some(if is_grpc { base } else { format!("{}{}", base.trim_end_matches('/'), self.kind.path()) })
     }
 
     /// gRPC endpoints may come as host and port; another variable then says whether they are to be trusted.
@@ -157,7 +162,7 @@ mod tests {
             let short = name.strip_prefix("OTEL_EXPORTER_OTLP_")?;
             variables.iter().find(|(key, _)| *key == short).map(|(_, value)| (*value).to_owned())
         };
-        Destination::from_env(None, find)
+        Destination::from_env(Kind::Profiles, None, find)
     }
 
     #[test]
@@ -181,6 +186,12 @@ mod tests {
             assert_eq!(format!("{}{kind}", found.endpoint), expected, "{variables:?}");
         }
         assert_eq!(read(&[("PROTOCOL", "grpc"), ("ENDPOINT", " ")]).unwrap(), None);
+
+        let variable = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://c:4318".to_owned());
+        let metrics = Destination::from_env(Kind::Metrics, None, variable).unwrap().unwrap();
+        assert_eq!(metrics.endpoint, "http://c:4318/v1/metrics");
+        let given = Destination::from_env(Kind::Metrics, Some("http://given:4317"), variable).unwrap().unwrap();
+        assert_eq!((&*given.endpoint, given.protocol), ("http://given:4317/", Protocol::Grpc));
     }
 
     #[test]

@@ -8,10 +8,34 @@ use std::time::Duration;
 
 use crate::sink::otlp::{MOST_REQUEST_BYTES, Signal};
 
-/// Where HTTP receivers take profiles.
-const HTTP_PATH: &str = "/v1development/profiles";
+/// What a destination gets: each has variables and a path of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Profiles.
+    Profiles,
+    /// Metrics.
+    Metrics,
+}
 
-/// One receiver of profiles.
+impl Kind {
+    /// Where HTTP receivers take it.
+    fn path(self) -> &'static str {
+        match self {
+            Kind::Profiles => "/v1development/profiles",
+            Kind::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// The word in its variables.
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Profiles => "PROFILES",
+            Kind::Metrics => "METRICS",
+        }
+    }
+}
+
+/// One receiver of profiles or metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// URL: `http` or `https`, host, port, and with HTTP the path.
@@ -26,7 +50,7 @@ pub struct Destination {
     pub gzip: bool,
     /// Whom it has to be, and who we are, if the endpoint is `https`.
     pub tls: Tls,
-    /// What it gets. Some receivers refuse a whole request for a signal that they do not know.
+    /// What it gets of profiles. Some receivers refuse a whole request for a signal that they do not know.
     pub signals: Vec<Signal>,
     /// Most bytes a second in the mean, before compression.
     pub bytes_per_second: u64,
@@ -121,7 +145,7 @@ impl Destination {
     ///
     /// # Errors
     /// [`DestinationError::Endpoint`].
-    pub fn new(endpoint: &str, protocol: Option<Protocol>) -> Result<Destination, DestinationError> {
+    pub fn new(kind: Kind, endpoint: &str, protocol: Option<Protocol>) -> Result<Destination, DestinationError> {
         let wrong = || DestinationError::Endpoint { endpoint: endpoint.escape_debug().to_string() };
         let mut url = reqwest::Url::parse(endpoint).map_err(|_| wrong())?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -130,7 +154,7 @@ impl Destination {
         let usual = if url.port() == Some(4317) { Protocol::Grpc } else { Protocol::Http };
         let protocol = protocol.unwrap_or(usual);
         if protocol == Protocol::Http && matches!(url.path(), "" | "/") {
-            url.set_path(HTTP_PATH);
+            url.set_path(kind.path());
         }
         Ok(Destination {
             endpoint: url.into(),
