@@ -1,6 +1,6 @@
 //! The daemon side of profilerd. The modules are the data path, in order:
 //! `capture` and `decode` (bytes in), `accounting` (time), `process` and `symbolize` (places),
-//! `aggregate` (a finished window), `sink` (files and the report), `cli` (people). `signal` says what
+//! `aggregate` (a finished window), `sink` (files and the report), `export` (collectors), `cli` (people). `signal` says what
 //! is measured, and `daemon` is the only module that knows the order of the stages.
 
 pub mod accounting;
@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod decode;
+pub mod export;
 pub mod log;
 pub mod model;
 pub mod notify;

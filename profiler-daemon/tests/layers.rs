@@ -24,6 +24,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("notify", &["model"]),
     ("sink", &["model"]),
     ("telemetry", &["model"]),
+    // Encodes by `sink::otlp`, and hands over.
+    ("export", &["model", "sink"]),
     (
         "daemon",
         &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize", "unwind"],

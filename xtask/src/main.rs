@@ -3,6 +3,7 @@
 
 mod bench;
 mod build;
+mod collector;
 mod demo;
 mod fuzz;
 mod install;
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::Bench),
     /// Run the fuzz targets of the readers of untrusted input; installs cargo-fuzz if it is missing
     Fuzz(fuzz::Args),
+    /// Build the OpenTelemetry Collector that the tests send to
+    Collector,
     /// Check that the kernel programs hold no panic path and no open call
     CheckObject,
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Command::Install(args) => install::run(&args),
         Command::Bench(bench) => bench::run(&bench),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Collector => collector::build().map(drop),
         Command::CheckObject => kernel::check::all(),
     };
     match done {

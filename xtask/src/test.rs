@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{build, kernel, run, workspace};
+use crate::{build, collector, kernel, run, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -15,7 +15,8 @@ pub(crate) struct Args {
 }
 
 /// Builds everything, then runs `cargo test`. Tests find the finished program by
-/// `PROFILERD_BINARY`: what they assert of time and memory holds for an optimized one.
+/// `PROFILERD_BINARY`: what they assert of time and memory holds for an optimized one. Those of OTLP find a real
+/// collector by `PROFILERD_COLLECTOR`.
 ///
 /// # Errors
 /// Something does not build, or a test failed.
@@ -32,5 +33,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     cargo.args(&args.rest);
     cargo.env(build::OBJECT_VARIABLE, kernel::build::daemon_object()).env("PROFILERD_BINARY", binary);
+    match collector::build() {
+        Ok(collector) => drop(cargo.env(collector::VARIABLE, collector)),
+        // The tests that need it say so, and fail where none may be skipped.
+        Err(error) => run::say(&format!("no OpenTelemetry Collector: {error:#}")),
+    }
     run::run(&mut cargo)
 }

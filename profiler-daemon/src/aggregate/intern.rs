@@ -5,21 +5,9 @@ use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::kernel;
 use super::mix::IdMap;
-use crate::model::{Frame, StackId, Stacks};
+use crate::model::{Frame, StackId, Stacks, is_plumbing, note};
 use profiler_common::wire::{OffCpuKey, sampling};
-
-/// The stack of time whose place is not known.
-pub(super) const NOT_SEEN: &str = "[stack not seen]";
-/// The stack of on-CPU time of a thread that no sample hit.
-pub(super) const NOT_SAMPLED: &str = "[on-CPU, not sampled]";
-/// Below the kernel frames of a stack whose user side was not taken.
-const NO_USER_STACK: &str = "[no user stack]";
-/// Below the kernel frames of a wait whose user side was not walked, nor any like it.
-const WAIT_NOT_SAMPLED: &str = "[stack not sampled]";
-/// Above the user frames of a stack whose kernel side was taken but never arrived.
-const KERNEL_NOT_SEEN: &str = "[kernel stack not seen]";
 
 /// Frame indices of each half, leaf first, by its kernel-side id.
 pub(super) type Halves = IdMap<u64, Rc<[u32]>>;
@@ -79,21 +67,21 @@ impl<'a> Interner<'a> {
             match self.half(kernel) {
                 Some(half) => {
                     let named = |index: &u32| self.stacks.frames[*index as usize].function.as_deref();
-                    let is_plumbing = |index: &u32| named(index).is_some_and(kernel::is_plumbing);
+                    let is_way = |index: &u32| named(index).is_some_and(is_plumbing);
                     let start = match kind {
                         Kind::Sample => None,
-                        Kind::Wait | Kind::Skipped => half.iter().position(|index| !is_plumbing(index)),
+                        Kind::Wait | Kind::Skipped => half.iter().position(|index| !is_way(index)),
                     };
                     frames.extend_from_slice(&half[start.unwrap_or(0)..]);
                 }
-                None => frames.push(self.note_frame(KERNEL_NOT_SEEN)),
+                None => frames.push(self.note_frame(note::KERNEL_NOT_SEEN)),
             }
         }
         match self.half(user) {
             Some(half) => frames.extend_from_slice(&half),
-            None if kind == Kind::Skipped => frames.push(self.note_frame(WAIT_NOT_SAMPLED)),
-            None if user == 0 && kernel != 0 => frames.push(self.note_frame(NO_USER_STACK)),
-            None => frames.push(self.note_frame(NOT_SEEN)),
+            None if kind == Kind::Skipped => frames.push(self.note_frame(note::WAIT_NOT_SAMPLED)),
+            None if user == 0 && kernel != 0 => frames.push(self.note_frame(note::NO_USER_STACK)),
+            None => frames.push(self.note_frame(note::STACK_NOT_SEEN)),
         }
         let id = self.keep(frames.into());
         self.joined.insert((kernel, user, kind), id);
@@ -211,7 +199,7 @@ mod tests {
         let symbolized = symbolized([(1, vec![native("main", 20)]), (2, vec![native("main", 20)])]);
         let mut interner = Interner::new(&symbolized);
         assert_eq!(interner.stack(0, 1), interner.stack(0, 2));
-        assert_eq!(interner.note(NOT_SEEN), interner.stack(0, 0));
+        assert_eq!(interner.note(note::STACK_NOT_SEEN), interner.stack(0, 0));
         let (stacks, _) = interner.finish();
         assert_eq!((stacks.stacks.len(), stacks.frames.len()), (2, 2));
     }

@@ -21,9 +21,16 @@ mod threads;
 mod visit;
 mod waits;
 
-use crate::model::{Context, Recording, Window};
+use crate::model::{Capture, Context, Recording, Window};
 use intern::Interner;
 use threads::Threads;
+
+/// Gives the waits whose user stacks were not walked those of the ones that were, as the report shows them: for
+/// outputs that are made of a recording itself. Sums by thread, class, system call and kernel stack stay what they
+/// are, and [`window`] finds nothing left to do.
+pub fn share_skipped(capture: &mut Capture) {
+    sampled::share(&mut capture.off_cpu);
+}
 
 /// Makes the window of a recording.
 ///

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::intern::{Interner, NOT_SEEN};
+use super::intern::Interner;
 use super::threads::Threads;
 use super::visit::Visit;
-use crate::model::{Ledger, State, WaitClass};
+use crate::model::{Ledger, State, WaitClass, note};
 use profiler_common::class;
 use profiler_common::wire::{OffCpuKey, OffCpuValue};
 
@@ -66,7 +66,7 @@ pub(super) fn visits<'a>(
             found.visits.push(Visit {
                 thread,
                 pid: row.pid,
-                stack: interner.note(NOT_SEEN),
+                stack: interner.note(note::STACK_NOT_SEEN),
                 user_stack: 0,
                 state: State::OffCpu(class),
                 count: 0,

@@ -1,11 +1,11 @@
 //! On-CPU samples to visits that add up to each thread's exact run time.
 
-use super::intern::{Interner, NOT_SAMPLED};
+use super::intern::Interner;
 use super::mix::IdMap;
 use super::scale::shares;
 use super::threads::Threads;
 use super::visit::Visit;
-use crate::model::{StackId, State};
+use crate::model::{StackId, State, note};
 use profiler_common::wire::CpuSample;
 
 /// The on-CPU visits of all threads, and how many samples belong to no known thread.
@@ -52,7 +52,7 @@ pub(super) fn visits(
             visits.push(visit(interner.stack(*kernel, *user), *user, *count, ns));
         }
         if own.is_empty() && row.ledger.on_cpu_ns > 0 {
-            visits.push(visit(interner.note(NOT_SAMPLED), 0, 0, row.ledger.on_cpu_ns));
+            visits.push(visit(interner.note(note::ON_CPU_NOT_SAMPLED), 0, 0, row.ledger.on_cpu_ns));
         }
     }
     (visits, without_thread)

@@ -8,6 +8,8 @@ mod detail;
 mod frame;
 mod ledger;
 pub mod nearest;
+pub mod note;
+mod plumbing;
 mod recording;
 pub mod text;
 mod time;
@@ -19,6 +21,7 @@ pub use class::WaitClass;
 pub use detail::Detail;
 pub use frame::{Frame, FrameKind};
 pub use ledger::Ledger;
+pub use plumbing::is_plumbing;
 pub use recording::{Context, Program, Recording};
 pub use time::{MonoNs, UnixNs};
 pub use window::{

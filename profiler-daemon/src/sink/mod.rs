@@ -6,6 +6,7 @@ mod file;
 mod flame_tree;
 mod folded;
 mod json;
+pub mod otlp;
 mod pprof;
 pub mod report;
 #[cfg(test)]
