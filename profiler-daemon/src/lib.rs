@@ -13,5 +13,6 @@ pub mod model;
 pub mod process;
 pub mod signal;
 pub mod sink;
+pub mod store;
 pub mod symbolize;
 pub mod unwind;
