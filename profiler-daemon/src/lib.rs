@@ -17,6 +17,7 @@ pub mod notify;
 pub mod process;
 pub mod signal;
 pub mod sink;
+pub mod store;
 pub mod symbolize;
 pub mod telemetry;
 pub mod unwind;

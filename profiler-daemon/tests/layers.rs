@@ -26,12 +26,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["model"]),
     // Encodes by `sink::otlp`, and hands over.
     ("export", &["model", "sink"]),
+    // A range is merged while it is read: all of its windows at once would not fit.
+    ("store", &["aggregate", "model"]),
     (
         "daemon",
         &["accounting", "aggregate", "capture", "decode", "model", "process", "signal", "sink", "symbolize", "unwind"],
     ),
     // Of `capture` only what `doctor` shows, of `process` only whether the target is there.
     ("cli", &["capture", "config", "daemon", "model", "process", "signal", "sink"]),
+    // A stored range becomes a window as a capture does. Of `capture` only what `doctor` shows, of `process` only whether the target is there.
+    ("cli", &["aggregate", "capture", "daemon", "model", "process", "signal", "sink", "store"]),
 ];
 
 #[test]

@@ -9,6 +9,7 @@ mod gaps;
 mod idle;
 mod intern;
 mod kernel;
+pub mod merge;
 mod mix;
 mod off_cpu;
 mod on_cpu;

@@ -1,0 +1,198 @@
+//! Several windows as one.
+//!
+//! Times add up to the nanosecond, counts and losses add, the longest is the longest of all. Stacks and programs go by the
+//! kernel's ids, which stay what they are while the daemon runs; threads by pid, tid and birth. Windows from before a
+//! restart may have another clock, so all times are moved to the first window's by what the wall clock says.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::mix::IdMap;
+use crate::model::{Capture, Context, Frame, MonoNs, Overhead, Program, RawStack, Recording, ThreadTime};
+use profiler_common::wire::{CpuSample, OffCpuKey, OffCpuValue, Wait};
+
+/// Collects windows, or their parts.
+#[derive(Debug, Default)]
+pub struct Merge {
+    merged: Recording,
+    windows: u32,
+    /// By pid, tid and birth: index of the thread, and the window that named it last.
+    threads: IdMap<(u32, u32, u64), (usize, u32)>,
+    /// By pid, generation and birth, the same.
+    programs: IdMap<(u32, u32, u64), (usize, u32)>,
+}
+
+/// A window of a merge: says where its parts belong.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Place among the windows.
+    number: u32,
+    /// Added to its times on the kernel's clock, wrapping, gives those of the first window.
+    shift_ns: u64,
+    /// Its start after the first one's.
+    offset_ns: u64,
+}
+
+impl Merge {
+    /// Begins a window from `start` to `end` on the kernel's clock. The first one must be the earliest; of what can only be
+    /// known once, such as the name of a thread, the window that was begun last decides.
+    pub fn window(&mut self, start: MonoNs, end: MonoNs, context: Context) -> Part {
+        let number = self.windows;
+        self.windows += 1;
+        let Recording { capture, context: all, .. } = &mut self.merged;
+        if number == 0 {
+            (capture.start, capture.end) = (start, end);
+            *all = context;
+            return Part { number, shift_ns: 0, offset_ns: 0 };
+        }
+        let offset_ns = context.start.0.saturating_sub(all.start.0);
+        let shift_ns = capture.start.0.wrapping_add(offset_ns).wrapping_sub(start.0);
+        capture.end = capture.end.max(MonoNs(end.0.wrapping_add(shift_ns)));
+        all.cpus = all.cpus.max(context.cpus);
+        // What holds for all windows: the coarsest.
+        all.rate_hz = all.rate_hz.min(context.rate_hz);
+        all.min_wait_ns = all.min_wait_ns.max(context.min_wait_ns);
+        for (cause, count) in context.losses.by_cause {
+            *all.losses.by_cause.entry(cause).or_default() += count;
+        }
+        add_overhead(&mut all.overhead, &context.overhead);
+        all.waker_names.extend(context.waker_names);
+        Part { number, shift_ns, offset_ns }
+    }
+
+    /// Adds a whole window.
+    pub fn add(&mut self, recording: Recording) {
+        let Recording { capture, frames, programs, context } = recording;
+        let Capture { start, end, threads, stacks, cpu_samples, off_cpu, waits } = capture;
+        let part = self.window(start, end, context);
+        threads.into_iter().for_each(|thread| self.thread(part, thread));
+        programs.into_iter().for_each(|program| self.program(part, program));
+        cpu_samples.into_iter().for_each(|sample| self.cpu_sample(part, sample));
+        off_cpu.into_iter().for_each(|(key, value)| self.off_cpu(key, &value));
+        waits.into_iter().for_each(|wait| self.wait(part, wait));
+        stacks.into_iter().for_each(|(id, stack)| self.stack(id, stack));
+        frames.into_iter().for_each(|(id, frames)| self.frames(id, frames));
+    }
+
+    /// Adds the time of a thread.
+    pub fn thread(&mut self, part: Part, mut thread: ThreadTime) {
+        let threads = &mut self.merged.capture.threads;
+        match self.threads.entry((thread.pid, thread.tid, thread.born_ns)) {
+            Entry::Vacant(place) => {
+                place.insert((threads.len(), part.number));
+                thread.start_ns = thread.start_ns.saturating_add(part.offset_ns);
+                threads.push(thread);
+            }
+            Entry::Occupied(mut place) => {
+                let (index, last) = place.get_mut();
+                let all = &mut threads[*index];
+                all.start_ns = all.start_ns.min(thread.start_ns.saturating_add(part.offset_ns));
+                all.ledger.add(&thread.ledger);
+                all.blocks += thread.blocks;
+                all.preemptions += thread.preemptions;
+                all.ended |= thread.ended;
+                if part.number >= *last {
+                    *last = part.number;
+                    all.comm = thread.comm;
+                    all.generation = thread.generation;
+                }
+            }
+        }
+    }
+
+    /// Adds a program.
+    pub fn program(&mut self, part: Part, program: Program) {
+        let programs = &mut self.merged.programs;
+        match self.programs.entry((program.pid, program.generation, program.born.0)) {
+            Entry::Vacant(place) => {
+                place.insert((programs.len(), part.number));
+                programs.push(program);
+            }
+            Entry::Occupied(mut place) => {
+                let (index, last) = place.get_mut();
+                if part.number >= *last {
+                    *last = part.number;
+                    programs[*index] = program;
+                }
+            }
+        }
+    }
+
+    /// Adds a sample.
+    pub fn cpu_sample(&mut self, part: Part, mut sample: CpuSample) {
+        sample.header.at_ns = sample.header.at_ns.wrapping_add(part.shift_ns);
+        self.merged.capture.cpu_samples.push(sample);
+    }
+
+    /// Adds waits that were summed.
+    pub fn off_cpu(&mut self, key: OffCpuKey, value: &OffCpuValue) {
+        match self.merged.capture.off_cpu.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(*value);
+            }
+            Entry::Occupied(place) => {
+                let all = place.into_mut();
+                all.blocked_ns += value.blocked_ns;
+                all.run_queue_ns += value.run_queue_ns;
+                all.max_ns = all.max_ns.max(value.max_ns);
+                all.count += value.count;
+                for (slot, count) in all.histogram.iter_mut().zip(value.histogram) {
+                    *slot = slot.saturating_add(count);
+                }
+            }
+        }
+    }
+
+    /// Adds a long wait.
+    pub fn wait(&mut self, part: Part, mut wait: Wait) {
+        wait.header.at_ns = wait.header.at_ns.wrapping_add(part.shift_ns);
+        wait.start_ns = wait.start_ns.wrapping_add(part.shift_ns);
+        // 0 says that no wake-up was seen.
+        if wait.wake_ns != 0 {
+            wait.wake_ns = wait.wake_ns.wrapping_add(part.shift_ns);
+        }
+        self.merged.capture.waits.push(wait);
+    }
+
+    /// Adds a stack by its kernel-side id.
+    pub fn stack(&mut self, id: u64, stack: RawStack) {
+        self.merged.capture.stacks.entry(id).or_insert(stack);
+    }
+
+    /// Adds the frames of a stack by its kernel-side id.
+    pub fn frames(&mut self, id: u64, frames: Arc<[Frame]>) {
+        self.merged.frames.entry(id).or_insert(frames);
+    }
+
+    /// All of it as one window; `None` if there was none. `target` says what it is.
+    pub fn finish(mut self, target: String) -> Option<Recording> {
+        self.merged.context.target = target;
+        (self.windows > 0).then_some(self.merged)
+    }
+}
+
+/// What was spent adds up; what was held at the end is that of the later one.
+fn add_overhead(all: &mut Overhead, later: &Overhead) {
+    let sum = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
+    let both = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+    *all = Overhead {
+        kernel_ns: sum(all.kernel_ns, later.kernel_ns),
+        kernel_runs: sum(all.kernel_runs, later.kernel_runs),
+        daemon_ns: all.daemon_ns + later.daemon_ns,
+        finish_ns: all.finish_ns + later.finish_ns,
+        peak_rss_bytes: all.peak_rss_bytes.max(later.peak_rss_bytes),
+        kernel_memory_bytes: later.kernel_memory_bytes,
+        tables_bytes: later.tables_bytes,
+        tables_files: later.tables_files,
+        user_memo: both(all.user_memo, later.user_memo),
+        user_skipped: all.user_skipped + later.user_skipped,
+        kernel_memo: both(all.kernel_memo, later.kernel_memo),
+    };
+}
+
+/// Several windows as one, from the earliest on; `None` if there is none.
+pub fn merge(recordings: impl IntoIterator<Item = Recording>, target: String) -> Option<Recording> {
+    let mut merge = Merge::default();
+    recordings.into_iter().for_each(|recording| merge.add(recording));
+    merge.finish(target)
+}

@@ -1,0 +1,245 @@
+//! Rust types as columns.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::column::reader::ColumnReader;
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
+use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedColumnWriter;
+use parquet::schema::types::{Type, TypePtr};
+
+/// A type that can be a field of a row.
+pub(in crate::store) trait Value: Sized {
+    /// What follows the name in the path of the column: lists have two levels more.
+    const INNER: &'static [&'static str] = &[];
+
+    /// Schema of a column of this name.
+    fn schema(name: &str) -> Result<Type, ParquetError>;
+
+    /// Writes a whole column of a row group.
+    fn write<'a>(
+        values: impl Iterator<Item = &'a Self>,
+        out: &mut SerializedColumnWriter<'_>,
+    ) -> Result<(), ParquetError>
+    where
+        Self: 'a;
+
+    /// Reads a column of `rows` values; as many are returned.
+    fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError>;
+}
+
+/// An instant in nanoseconds since 1970-01-01 UTC, which readers show as such.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) struct Time(pub(in crate::store) u64);
+
+/// A value inside a column: never absent, not a list.
+trait Cell: Sized {
+    type Data: DataType;
+    const PHYSICAL: Physical;
+    fn logical() -> Option<LogicalType>;
+    fn to(&self) -> <Self::Data as DataType>::T;
+    fn from(data: Vec<<Self::Data as DataType>::T>) -> Result<Vec<Self>, ParquetError>;
+}
+
+macro_rules! integer {
+    ($type:ty, $data:ty, $physical:ident, $repr:ty, $logical:expr, $to:expr, $from:expr) => {
+        impl Cell for $type {
+            type Data = $data;
+            const PHYSICAL: Physical = Physical::$physical;
+
+            fn logical() -> Option<LogicalType> {
+                $logical
+            }
+
+            fn to(&self) -> $repr {
+                let to: fn(&$type) -> $repr = $to;
+                to(self)
+            }
+
+            fn from(data: Vec<$repr>) -> Result<Vec<Self>, ParquetError> {
+                Ok(data.into_iter().map($from).collect())
+            }
+        }
+        required!($type);
+    };
+}
+
+/// A cell as a column without absent values.
+macro_rules! required {
+    ($type:ty) => {
+        impl Value for $type {
+            fn schema(name: &str) -> Result<Type, ParquetError> {
+                cell_schema::<$type>(name, Repetition::REQUIRED)
+            }
+
+            fn write<'a>(
+                values: impl Iterator<Item = &'a Self>,
+                out: &mut SerializedColumnWriter<'_>,
+            ) -> Result<(), ParquetError> {
+                let data: Vec<_> = values.map(Cell::to).collect();
+                out.typed::<<$type as Cell>::Data>().write_batch(&data, None, None)?;
+                Ok(())
+            }
+
+            fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
+                let data = read_all::<<$type as Cell>::Data>(rows, from, None, None)?;
+                checked(rows, <$type as Cell>::from(data)?)
+            }
+        }
+    };
+}
+
+integer!(u32, Int32Type, INT32, i32, Some(LogicalType::integer(32, false)), |it| *it as i32, |it| it as u32);
+integer!(i32, Int32Type, INT32, i32, None, |it| *it, |it| it);
+integer!(u64, Int64Type, INT64, i64, Some(LogicalType::integer(64, false)), |it| *it as i64, |it| it as u64);
+integer!(i64, Int64Type, INT64, i64, None, |it| *it, |it| it);
+integer!(
+    Time,
+    Int64Type,
+    INT64,
+    i64,
+    Some(LogicalType::timestamp(true, TimeUnit::NANOS)),
+    |it| it.0 as i64,
+    |it| Time(it as u64)
+);
+integer!(bool, BoolType, BOOLEAN, bool, None, |it| *it, |it| it);
+
+impl Cell for Arc<str> {
+    type Data = ByteArrayType;
+    const PHYSICAL: Physical = Physical::BYTE_ARRAY;
+
+    fn logical() -> Option<LogicalType> {
+        Some(LogicalType::String)
+    }
+
+    fn to(&self) -> ByteArray {
+        ByteArray::from(Bytes::copy_from_slice(self.as_bytes()))
+    }
+
+    /// Neighbours that are equal share their text: rows are sorted so that most are.
+    fn from(data: Vec<ByteArray>) -> Result<Vec<Self>, ParquetError> {
+        let mut texts: Vec<Arc<str>> = Vec::with_capacity(data.len());
+        for bytes in data {
+            match texts.last() {
+                Some(last) if last.as_bytes() == bytes.data() => texts.push(last.clone()),
+                _ => texts.push(bytes.as_utf8()?.into()),
+            }
+        }
+        Ok(texts)
+    }
+}
+required!(Arc<str>);
+
+impl<T: Cell> Value for Option<T> {
+    fn schema(name: &str) -> Result<Type, ParquetError> {
+        cell_schema::<T>(name, Repetition::OPTIONAL)
+    }
+
+    fn write<'a>(
+        values: impl Iterator<Item = &'a Self>,
+        out: &mut SerializedColumnWriter<'_>,
+    ) -> Result<(), ParquetError>
+    where
+        T: 'a,
+    {
+        let (mut data, mut levels) = (Vec::new(), Vec::new());
+        for value in values {
+            levels.push(i16::from(value.is_some()));
+            data.extend(value.iter().map(Cell::to));
+        }
+        out.typed::<T::Data>().write_batch(&data, Some(&levels), None)?;
+        Ok(())
+    }
+
+    fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
+        let mut levels = Vec::with_capacity(rows);
+        let data = read_all::<T::Data>(rows, from, Some(&mut levels), None)?;
+        let mut present = T::from(data)?.into_iter();
+        checked(rows, levels.iter().map(|level| if *level > 0 { present.next() } else { None }).collect())
+    }
+}
+
+impl<T: Cell> Value for Vec<T> {
+    const INNER: &'static [&'static str] = &["list", "element"];
+
+    fn schema(name: &str) -> Result<Type, ParquetError> {
+        let element = cell_schema::<T>("element", Repetition::REQUIRED)?;
+        let list = Type::group_type_builder("list")
+            .with_repetition(Repetition::REPEATED)
+            .with_fields(vec![TypePtr::new(element)])
+            .build()?;
+        Type::group_type_builder(name)
+            .with_repetition(Repetition::REQUIRED)
+            .with_logical_type(Some(LogicalType::List))
+            .with_fields(vec![TypePtr::new(list)])
+            .build()
+    }
+
+    fn write<'a>(
+        values: impl Iterator<Item = &'a Self>,
+        out: &mut SerializedColumnWriter<'_>,
+    ) -> Result<(), ParquetError>
+    where
+        T: 'a,
+    {
+        let (mut data, mut present, mut goes_on) = (Vec::new(), Vec::new(), Vec::new());
+        for list in values {
+            // A list without elements is one level pair of its own.
+            present.extend(std::iter::repeat_n(i16::from(!list.is_empty()), list.len().max(1)));
+            goes_on.push(0);
+            goes_on.extend(std::iter::repeat_n(1, list.len().saturating_sub(1)));
+            data.extend(list.iter().map(Cell::to));
+        }
+        out.typed::<T::Data>().write_batch(&data, Some(&present), Some(&goes_on))?;
+        Ok(())
+    }
+
+    fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
+        let (mut present, mut goes_on) = (Vec::new(), Vec::new());
+        let data = read_all::<T::Data>(rows, from, Some(&mut present), Some(&mut goes_on))?;
+        let mut elements = T::from(data)?.into_iter();
+        let mut lists: Vec<Vec<T>> = Vec::with_capacity(rows);
+        let mut at = 0;
+        while at < goes_on.len() {
+            let more = goes_on[at + 1..].iter().take_while(|level| **level > 0).count();
+            let is_empty = present.get(at).is_none_or(|level| *level == 0);
+            let count = if is_empty { 0 } else { more + 1 };
+            lists.push(elements.by_ref().take(count).collect());
+            at += more + 1;
+        }
+        checked(rows, lists)
+    }
+}
+
+fn cell_schema<T: Cell>(name: &str, repetition: Repetition) -> Result<Type, ParquetError> {
+    Type::primitive_type_builder(name, T::PHYSICAL).with_repetition(repetition).with_logical_type(T::logical()).build()
+}
+
+/// Everything in a column. Its type was compared with the schema before.
+fn read_all<D: DataType>(
+    rows: usize,
+    from: ColumnReader,
+    mut present: Option<&mut Vec<i16>>,
+    mut goes_on: Option<&mut Vec<i16>>,
+) -> Result<Vec<D::T>, ParquetError> {
+    let mut reader = D::get_column_reader(from).ok_or_else(|| ParquetError::General("another type".to_owned()))?;
+    let mut data = Vec::with_capacity(rows);
+    let mut left = rows;
+    while left > 0 {
+        let (records, ..) = reader.read_records(left, present.as_deref_mut(), goes_on.as_deref_mut(), &mut data)?;
+        if records == 0 {
+            break;
+        }
+        left -= records;
+    }
+    Ok(data)
+}
+
+fn checked<T>(rows: usize, values: Vec<T>) -> Result<Vec<T>, ParquetError> {
+    if values.len() == rows {
+        return Ok(values);
+    }
+    Err(ParquetError::General(format!("a column has {} values for {rows} rows", values.len())))
+}

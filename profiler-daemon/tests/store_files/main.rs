@@ -1,0 +1,8 @@
+//! The store on a real disk: what goes in comes out, whatever happens to the files in between.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod made;
+mod round_trip;
