@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use profilerd::model::{Ledger, Program as Labels, Recording, ThreadTime, UnixNs, WaitClass};
-use profilerd::telemetry::{Server, Telemetry};
+use profilerd::telemetry::{DestinationCounts, Server, StoreCounts, Telemetry};
 use support::{Program, folder, free_port, installed, poll};
 
 const DASHBOARD: &str = include_str!("../../systemd/grafana-dashboard.json");
@@ -50,19 +50,32 @@ fn recording() -> Recording {
     recording
 }
 
-/// All that a running service tells with each window.
-fn tell(telemetry: &Telemetry) {
+/// All that a running service tells with each window, and how many there were before.
+fn tell(telemetry: &Telemetry, windows: u64) {
     telemetry.observe(&recording());
     telemetry.alive();
     telemetry.set_ready(true);
     telemetry.stage("close", Duration::from_millis(12));
     telemetry.queue("windows", 1, 8);
     telemetry.lost("window_not_stored", 1);
-    telemetry.delivered("collector", 4096);
-    telemetry.not_delivered("collector");
-    telemetry.backlog("collector", 3);
+    let windows = windows + 1;
+    telemetry.destination(
+        "collector",
+        &DestinationCounts {
+            taken: windows,
+            bytes: 4096 * windows,
+            last_taken: Some(UnixNs(1)),
+            ..DestinationCounts::default()
+        },
+    );
     telemetry.detail_level(0);
-    telemetry.store(1 << 30, Some(UnixNs(1_700_000_000_000_000_000)));
+    telemetry.store(&StoreCounts {
+        bytes: 1 << 30,
+        windows,
+        stored: windows,
+        oldest: Some(UnixNs(1)),
+        ..StoreCounts::default()
+    });
     telemetry.reloaded(true);
 }
 
@@ -82,7 +95,7 @@ fn promtool_accepts_the_page() {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success() && said.is_empty(), "{when}: {said}\n{}", telemetry.page());
-        tell(&telemetry);
+        tell(&telemetry, 0);
     }
 }
 
@@ -99,8 +112,8 @@ fn every_panel_of_the_dashboard_finds_data() {
     let done = AtomicBool::new(false);
     let missing = thread::scope(|scope| {
         scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                tell(&telemetry);
+            for windows in (0..).take_while(|_| !done.load(Ordering::Relaxed)) {
+                tell(&telemetry, windows);
                 thread::sleep(Duration::from_millis(300));
             }
         });

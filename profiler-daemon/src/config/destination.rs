@@ -21,8 +21,6 @@ pub struct Destination {
     pub compression: Option<Compression>,
     /// Longest time that one request may take.
     pub timeout: Option<Duration>,
-    /// Windows older than this are not sent any more.
-    pub max_age: Option<Duration>,
     /// Certificates in PEM files.
     pub tls: TlsFiles,
 }
@@ -60,10 +58,12 @@ pub enum Compression {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExportSignal {
     /// Profiles of time on CPU.
-    OnCpu,
+    Cpu,
     /// Profiles of time off CPU.
     OffCpu,
-    /// Profiles of all time, run-queue wait included.
+    /// Profiles of time waited for a CPU.
+    RunQueue,
+    /// Profiles of all time.
     Wall,
     /// Metrics.
     Metrics,
@@ -82,8 +82,9 @@ impl Compression {
 impl ExportSignal {
     /// The words of the file.
     pub const NAMES: &[(&str, ExportSignal)] = &[
-        ("on-cpu", ExportSignal::OnCpu),
+        ("cpu", ExportSignal::Cpu),
         ("off-cpu", ExportSignal::OffCpu),
+        ("run-queue", ExportSignal::RunQueue),
         ("wall", ExportSignal::Wall),
         ("metrics", ExportSignal::Metrics),
     ];

@@ -90,7 +90,6 @@ pub(super) static DESTINATION_KEYS: &[Key<Destination>] = &[
         c.as_ref().map(|compression| word(Compression::NAMES, compression))
     }),
     key!("timeout", LIVE, |d| d.timeout, |v| v.time("100ms", "5m").map(Some), |t| t.map(time)),
-    key!("max_age", LIVE, |d| d.max_age, |v| v.time("1m", "3650d").map(Some), |t| t.map(time)),
     key!("tls_ca", LIVE, |d| d.tls.ca, |v| v.path().map(Some), |p| shown(p.as_deref())),
     key!("tls_certificate", LIVE, |d| d.tls.certificate, |v| v.path().map(Some), |p| shown(p.as_deref())),
     key!("tls_key", LIVE, |d| d.tls.key, |v| v.path().map(Some), |p| shown(p.as_deref())),

@@ -13,6 +13,8 @@ use crate::model::WaitClass;
 const STAGE_SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// What tells services apart.
 const SERVICE: &[&str] = &["service", "unit"];
+/// What tells destinations apart.
+const DESTINATION: &[&str] = &["destination"];
 
 /// Handles of all series, and the registry that holds them. Families without labels that may be absent are
 /// vectors with no labels: those have no series until one is asked for.
@@ -38,14 +40,20 @@ pub(super) struct Metrics {
     pub(super) lost: IntCounterVec,
     pub(super) deliveries: IntCounterVec,
     pub(super) delivered_bytes: IntCounterVec,
+    pub(super) rejected_profiles: IntCounterVec,
+    pub(super) unsent_windows: IntCounterVec,
     pub(super) backlog: GaugeVec,
+    pub(super) last_delivery: GaugeVec,
     pub(super) cpu_daemon: CounterVec,
     pub(super) cpu_kernel: CounterVec,
     pub(super) memory: GaugeVec,
     pub(super) open_files: GaugeVec,
     pub(super) detail_level: Gauge,
     pub(super) store_bytes: GaugeVec,
+    pub(super) store_windows: GaugeVec,
     pub(super) store_oldest: GaugeVec,
+    pub(super) store_fates: IntCounterVec,
+    pub(super) store_torn: IntCounterVec,
     pub(super) reloads: IntCounterVec,
 }
 
@@ -89,9 +97,37 @@ impl Metrics {
             queue_items: gauges(on, "queue_items", "What waits in a queue.", &["queue"]),
             queue_most: gauges(on, "queue_capacity_items", "What a queue holds at most.", &["queue"]),
             lost: counts(on, "lost_total", "What was lost, by cause.", &["cause"]),
-            deliveries: counts(on, "deliveries_total", "Requests to a destination.", &["destination", "result"]),
-            delivered_bytes: counts(on, "delivered_bytes_total", "Bytes that a destination took.", &["destination"]),
-            backlog: gauges(on, "backlog_windows", "Windows still to be sent to a destination.", &["destination"]),
+            deliveries: counts(
+                on,
+                "deliveries_total",
+                "Requests to a destination: taken, refused for good, or failed and made again.",
+                &["destination", "result"],
+            ),
+            delivered_bytes: counts(
+                on,
+                "delivered_bytes_total",
+                "Bytes that a destination took, before compression.",
+                DESTINATION,
+            ),
+            rejected_profiles: counts(
+                on,
+                "rejected_profiles_total",
+                "Profiles that a destination refused or left out.",
+                DESTINATION,
+            ),
+            unsent_windows: counts(
+                on,
+                "unsent_windows_total",
+                "Windows that were gone before a destination took them.",
+                DESTINATION,
+            ),
+            last_delivery: gauges(
+                on,
+                "last_delivery_timestamp_seconds",
+                "When a destination took something last.",
+                DESTINATION,
+            ),
+            backlog: gauges(on, "backlog_windows", "Windows still to be sent to a destination.", DESTINATION),
             cpu_daemon: vector(on, "daemon_cpu_seconds_total", "CPU time of the service itself.", &[]),
             cpu_kernel: vector(
                 on,
@@ -107,6 +143,14 @@ impl Metrics {
                 "Steps of detail shed to stay within the limits; 0 is full detail.",
             ),
             store_bytes: gauges(on, "store_bytes", "Size of the store on disk.", &[]),
+            store_windows: gauges(on, "store_windows", "Windows in the store.", &[]),
+            store_fates: counts(
+                on,
+                "store_window_fates_total",
+                "Windows that were stored, were removed, or were dropped instead of being stored, and why.",
+                &["fate"],
+            ),
+            store_torn: counts(on, "store_torn_files_total", "Files of the store that were found damaged.", &[]),
             store_oldest: gauges(on, "store_oldest_timestamp_seconds", "Start of the oldest stored window.", &[]),
             reloads: counts(on, "config_reloads_total", "Times that the configuration was read again.", &["result"]),
             registry: registry.clone(),
@@ -137,11 +181,15 @@ impl Metrics {
 
     /// Ends the series of a destination.
     pub(super) fn remove_destination(&self, destination: &str) {
-        for result in ["success", "error"] {
+        for result in ["success", "refused", "failed"] {
             let _ = self.deliveries.remove_label_values(&[destination, result]);
         }
-        let _ = self.delivered_bytes.remove_label_values(&[destination]);
-        let _ = self.backlog.remove_label_values(&[destination]);
+        for family in [&self.delivered_bytes, &self.rejected_profiles, &self.unsent_windows] {
+            let _ = family.remove_label_values(&[destination]);
+        }
+        for family in [&self.backlog, &self.last_delivery] {
+            let _ = family.remove_label_values(&[destination]);
+        }
     }
 }
 

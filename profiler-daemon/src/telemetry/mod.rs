@@ -3,6 +3,7 @@
 //! Times come from finished windows, so they are exact and a window late. Everything that was not measured
 //! is absent from the page; a zero was measured.
 
+mod counts;
 mod metrics;
 mod own;
 mod server;
@@ -11,12 +12,13 @@ mod services;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use prometheus::TextEncoder;
+use prometheus::{IntCounter, TextEncoder};
 
 use crate::model::{Recording, UnixNs, WaitClass};
 use metrics::{Metrics, seconds};
 use services::Shown;
 
+pub use counts::{DestinationCounts, StoreCounts};
 pub use server::{Server, ServerError};
 pub use services::{ServiceTime, by_service};
 
@@ -99,23 +101,18 @@ impl Telemetry {
         self.metrics.lost.with_label_values(&[cause]).inc_by(count);
     }
 
-    /// A destination took a request of so many bytes.
-    pub fn delivered(&self, destination: &str, bytes: u64) {
-        self.metrics.deliveries.with_label_values(&[destination, "success"]).inc();
-        // Both are there from the first request on: `rate` needs a zero to start from.
-        self.metrics.deliveries.with_label_values(&[destination, "error"]).inc_by(0);
-        self.metrics.delivered_bytes.with_label_values(&[destination]).inc_by(bytes);
-    }
-
-    /// A destination did not take a request.
-    pub fn not_delivered(&self, destination: &str) {
-        self.metrics.deliveries.with_label_values(&[destination, "error"]).inc();
-        self.metrics.deliveries.with_label_values(&[destination, "success"]).inc_by(0);
-    }
-
-    /// So many windows are still to be sent to a destination.
-    pub fn backlog(&self, destination: &str, windows: u64) {
-        self.metrics.backlog.with_label_values(&[destination]).set(windows as f64);
+    /// What became of the requests to a destination, since the service was started.
+    pub fn destination(&self, name: &str, counts: &DestinationCounts) {
+        for (result, total) in [("success", counts.taken), ("refused", counts.refused), ("failed", counts.failed)] {
+            raise(&self.metrics.deliveries.with_label_values(&[name, result]), total);
+        }
+        raise(&self.metrics.delivered_bytes.with_label_values(&[name]), counts.bytes);
+        raise(&self.metrics.rejected_profiles.with_label_values(&[name]), counts.rejected_profiles);
+        raise(&self.metrics.unsent_windows.with_label_values(&[name]), counts.lost_windows);
+        self.metrics.backlog.with_label_values(&[name]).set(counts.waiting_windows as f64);
+        if let Some(last) = counts.last_taken {
+            self.metrics.last_delivery.with_label_values(&[name]).set(seconds(last.0));
+        }
     }
 
     /// A destination is none any more: its series end.
@@ -128,12 +125,24 @@ impl Telemetry {
         self.metrics.detail_level.set(f64::from(level));
     }
 
-    /// What the store holds.
-    pub fn store(&self, bytes: u64, oldest: Option<UnixNs>) {
-        self.metrics.store_bytes.with_label_values::<&str>(&[]).set(bytes as f64);
-        if let Some(oldest) = oldest {
+    /// What the store holds, and what became of what it was given since the service was started.
+    pub fn store(&self, counts: &StoreCounts) {
+        self.metrics.store_bytes.with_label_values::<&str>(&[]).set(counts.bytes as f64);
+        self.metrics.store_windows.with_label_values::<&str>(&[]).set(counts.windows as f64);
+        if let Some(oldest) = counts.oldest {
             self.metrics.store_oldest.with_label_values::<&str>(&[]).set(seconds(oldest.0));
         }
+        for (fate, total) in [
+            ("stored", counts.stored),
+            ("removed_age", counts.removed_age),
+            ("removed_size", counts.removed_size),
+            ("removed_disk_full", counts.removed_disk_full),
+            ("dropped_disk_full", counts.dropped_disk_full),
+            ("dropped_error", counts.dropped_error),
+        ] {
+            raise(&self.metrics.store_fates.with_label_values(&[fate]), total);
+        }
+        raise(&self.metrics.store_torn.with_label_values::<&str>(&[]), counts.torn);
     }
 
     /// The configuration was read again, and was right or wrong.
@@ -177,6 +186,11 @@ impl Telemetry {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Brings a counter to a total that someone else counts.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 #[cfg(test)]

@@ -137,15 +137,31 @@ fn nothing_measured_is_nothing_shown() {
 #[test]
 fn destinations_come_and_go() {
     let telemetry = Telemetry::new(10);
-    telemetry.delivered("main", 1000);
-    telemetry.not_delivered("main");
-    telemetry.not_delivered("main");
-    telemetry.backlog("main", 7);
+    let mut counts = DestinationCounts { taken: 1, bytes: 1000, ..DestinationCounts::default() };
+    telemetry.destination("main", &counts);
+    check(&telemetry, "profilerd_deliveries_total{destination=\"main\",result=\"failed\"}", Some(0.0));
+    counts = DestinationCounts { failed: 2, waiting_windows: 7, last_taken: Some(UnixNs(5_000_000_000)), ..counts };
+    telemetry.destination("main", &counts);
     check(&telemetry, "profilerd_deliveries_total{destination=\"main\",result=\"success\"}", Some(1.0));
-    check(&telemetry, "profilerd_deliveries_total{destination=\"main\",result=\"error\"}", Some(2.0));
+    check(&telemetry, "profilerd_deliveries_total{destination=\"main\",result=\"failed\"}", Some(2.0));
     check(&telemetry, "profilerd_delivered_bytes_total{destination=\"main\"}", Some(1000.0));
+    check(&telemetry, "profilerd_backlog_windows{destination=\"main\"}", Some(7.0));
+    check(&telemetry, "profilerd_last_delivery_timestamp_seconds{destination=\"main\"}", Some(5.0));
     telemetry.forget_destination("main");
     assert!(!telemetry.page().contains("main"));
+}
+
+#[test]
+fn the_store_tells_what_became_of_windows() {
+    let telemetry = Telemetry::new(10);
+    telemetry.store(&StoreCounts { bytes: 10, windows: 3, stored: 5, removed_age: 2, ..StoreCounts::default() });
+    telemetry.store(&StoreCounts { bytes: 20, windows: 4, stored: 7, removed_age: 3, ..StoreCounts::default() });
+    check(&telemetry, "profilerd_store_bytes", Some(20.0));
+    check(&telemetry, "profilerd_store_windows", Some(4.0));
+    check(&telemetry, "profilerd_store_window_fates_total{fate=\"stored\"}", Some(7.0));
+    check(&telemetry, "profilerd_store_window_fates_total{fate=\"removed_age\"}", Some(3.0));
+    check(&telemetry, "profilerd_store_window_fates_total{fate=\"dropped_error\"}", Some(0.0));
+    assert!(!telemetry.page().contains("oldest"), "an empty store has none");
 }
 
 #[test]
