@@ -227,7 +227,7 @@ impl Check<'_> {
             self.require(!key.is_empty(), || format!("{by}: an empty key"));
             self.require(keys.insert(key), || format!("{by}: a key is there twice"));
         }
-        for key in ["service.name", "host.id", "process.pid", "process.executable.name"] {
+        for key in ["service.name", "host.id", "process.pid"] {
             self.require(keys.contains(key), || format!("{by}: has no {key}"));
         }
     }

@@ -2,7 +2,8 @@
 
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 use opentelemetry_proto::tonic::profiles::v1development::{Link, Profile, Sample};
-use profilerd::model::{Recording, WaitClass};
+use profiler_common::wire::{OffCpuKey, OffCpuValue};
+use profilerd::model::{MonoNs, Recording, UnixNs, WaitClass};
 use profilerd::sink::otlp::{Options, Signal, encode};
 use prost::Message;
 
@@ -59,6 +60,43 @@ fn a_window_without_anything_is_no_request() {
     let only_off_cpu = Options { signals: vec![Signal::OffCpu], ..all_signals(7) };
     let found = Summary::of(&encode(&recordings::window(7), &only_off_cpu));
     assert_eq!(found.totals.keys().collect::<Vec<_>>(), ["off_cpu"]);
+}
+
+/// What a damaged store may say: every number as large as it gets, and times that run backwards.
+#[test]
+fn nonsense_makes_no_wrong_request() {
+    let mut recording = recordings::window(7);
+    let capture = &mut recording.capture;
+    (capture.end, recording.context.start) = (MonoNs(0), UnixNs(u64::MAX));
+    recording.context.rate_hz = 0;
+    capture.cpu_samples.iter_mut().step_by(2).for_each(|sample| sample.header.at_ns = u64::MAX);
+    capture.cpu_samples.iter_mut().step_by(3).for_each(|sample| sample.header.at_ns = 0);
+    for (key, value) in recordings::made(8, 9, 2).capture.off_cpu {
+        let value = OffCpuValue { blocked_ns: u64::MAX, run_queue_ns: u64::MAX, ..value };
+        capture.off_cpu.insert(OffCpuKey { class: u32::MAX, ..key }, value);
+    }
+    for thread in &mut capture.threads {
+        thread.ledger.unseen_ns = u64::MAX;
+        thread.ledger.on_cpu_ns = u64::MAX;
+    }
+    recording.programs.iter_mut().for_each(|program| program.born = UnixNs(u64::MAX));
+    let requests = encode(&recording, &all_signals(7));
+    let wrong: Vec<_> = requests.iter().flat_map(|request| faults(request, From::Us)).take(20).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Far more than a busy machine has in 10 s: an optimized build takes tens of milliseconds; what is not linear fails here.
+#[test]
+fn a_hard_window_is_soon_encoded() {
+    let recording = recordings::made(7, 200, 20);
+    let start = std::time::Instant::now();
+    let requests = encode(&recording, &Options::new(host(), 7));
+    let took = start.elapsed();
+    let bytes: usize = requests.iter().map(Message::encoded_len).sum();
+    let stacks = recording.frames.len();
+    let samples = recording.capture.cpu_samples.len() + recording.capture.off_cpu.len();
+    println!("{samples} samples and sums of {stacks} stacks: {} requests, {bytes} bytes, {took:?}", requests.len());
+    assert!(took.as_secs() < 10, "{took:?}");
 }
 
 /// Frame names of a sample, leaf first.

@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 
 use super::super::{Destination, DestinationError};
 use super::pem::Pem;
-use super::{Reply, chain, message};
+use super::{Reply, USER_AGENT, chain, message};
 
 /// Longest answer that is read.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -29,8 +29,9 @@ impl Grpc {
         let address = Endpoint::from_shared(destination.endpoint.clone());
         let mut channel = address.map_err(|_| DestinationError::Endpoint { endpoint: endpoint() })?;
         channel = channel.timeout(destination.timeout).connect_timeout(destination.timeout);
+        channel = channel.user_agent(USER_AGENT).map_err(|_| DestinationError::Endpoint { endpoint: endpoint() })?;
         if destination.endpoint.starts_with("https:") {
-            let tls = channel.tls_config(tls(&Pem::read(&destination.tls)?));
+            let tls = channel.tls_config(tls(&Pem::read(destination)?));
             channel = tls.map_err(|error| DestinationError::Tls { endpoint: endpoint(), reason: chain(&error) })?;
         }
         Ok(Grpc { endpoint: channel, metadata: metadata(destination)?, gzip: destination.gzip, client: None })

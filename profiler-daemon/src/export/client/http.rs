@@ -12,7 +12,7 @@ use reqwest::{Certificate, Identity, Response, StatusCode, Url};
 
 use super::super::{Destination, DestinationError};
 use super::pem::Pem;
-use super::{Reply, chain, message};
+use super::{Reply, USER_AGENT, chain, message};
 
 /// Longest answer that is read.
 const LONGEST_ANSWER: usize = 64 << 10;
@@ -41,13 +41,13 @@ impl Http {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let wrong = |error: reqwest::Error| DestinationError::Tls { endpoint: endpoint(), reason: chain(&error) };
         let mut client = reqwest::Client::builder()
-            .user_agent(concat!("profilerd/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .default_headers(headers)
             .timeout(destination.timeout)
             // A redirected POST would arrive as a GET, or elsewhere than where somebody allowed it to go.
             .redirect(reqwest::redirect::Policy::none());
         if url.scheme() == "https" {
-            let pem = Pem::read(&destination.tls)?;
+            let pem = Pem::read(destination)?;
             if let Some(authority) = &pem.authority {
                 client = client.tls_certs_only(Certificate::from_pem_bundle(authority).map_err(wrong)?);
             }

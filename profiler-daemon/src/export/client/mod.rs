@@ -13,6 +13,8 @@ use opentelemetry_proto::tonic::collector::profiles::v1development::{
 use super::{Destination, DestinationError, Protocol};
 use crate::model::text::printable;
 
+/// What we call ourselves.
+const USER_AGENT: &str = concat!("profilerd/", env!("CARGO_PKG_VERSION"));
 /// Longest message of a receiver that is kept, in characters.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -77,4 +79,44 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     message(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::super::{Header, Kind, Tls};
+    use super::*;
+
+    #[test]
+    fn a_destination_that_cannot_be_used_says_why() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (missing, garbage) = (folder.path().join("missing.pem"), file("garbage.pem", "no certificate\n"));
+        let torn = file("torn.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        for protocol in [Protocol::Grpc, Protocol::Http] {
+            let with = |tls: Tls, headers: &[(&str, &str)]| {
+                let header = |(name, value): &(&str, &str)| Header { name: (*name).into(), value: (*value).into() };
+                let usual = Destination::new(Kind::Profiles, "https://localhost:4318", Some(protocol)).unwrap();
+                Client::new(&Destination { tls, headers: headers.iter().map(header).collect(), ..usual })
+            };
+            let authority = |path: &std::path::Path| Tls { authority: Some(path.to_owned()), identity: None };
+            let identity = |path: &std::path::Path| Tls { authority: None, identity: Some((path.into(), path.into())) };
+            assert!(with(Tls::default(), &[("authorization", "Bearer x")]).is_ok());
+            for tls in [authority(&missing), identity(&missing)] {
+                assert!(matches!(with(tls, &[]), Err(DestinationError::File { .. })), "{protocol:?}");
+            }
+            for tls in [authority(&torn), identity(&garbage)] {
+                let error = with(tls.clone(), &[]);
+                assert!(matches!(error, Err(DestinationError::Tls { .. })), "{protocol:?} {tls:?}: {error:?}");
+            }
+            for header in [("", "x"), ("with space", "x"), ("x", "new\nline")] {
+                let error = with(Tls::default(), &[header]);
+                assert!(matches!(error, Err(DestinationError::Header { .. })), "{protocol:?} {header:?}");
+            }
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub(super) fn exporter(destination: &Destination) -> Result<MetricExporter, Metr
                 builder = builder.with_compression(Compression::Gzip);
             }
             if is_https {
-                builder = builder.with_tls_config(grpc::tls(&Pem::read(&destination.tls)?));
+                builder = builder.with_tls_config(grpc::tls(&Pem::read(destination)?));
             }
             builder.build()
         }
@@ -49,7 +49,7 @@ fn client(destination: &Destination, is_https: bool) -> Result<reqwest::blocking
     let _ = rustls::crypto::ring::default_provider().install_default();
     let wrong =
         |error: reqwest::Error| DestinationError::Tls { endpoint: destination.endpoint.clone(), reason: chain(&error) };
-    let pem = if is_https { Pem::read(&destination.tls)? } else { Pem::default() };
+    let pem = if is_https { Pem::read(destination)? } else { Pem::default() };
     let timeout = destination.timeout;
     let build = move || {
         let mut client =

@@ -51,17 +51,17 @@ impl Sums {
         for thread in &recording.capture.threads {
             let times = sums.times.entry(service(thread.pid, thread.generation)).or_default();
             let ledger = &thread.ledger;
-            times.on_cpu_ns += ledger.on_cpu_ns;
-            times.preempted_ns += ledger.preempted_ns;
-            times.woken_ns += ledger.run_queue_ns.saturating_sub(ledger.preempted_ns);
+            times.on_cpu_ns = times.on_cpu_ns.saturating_add(ledger.on_cpu_ns);
+            times.preempted_ns = times.preempted_ns.saturating_add(ledger.preempted_ns);
+            times.woken_ns = times.woken_ns.saturating_add(ledger.run_queue_ns.saturating_sub(ledger.preempted_ns));
             for (sum, ns) in times.off_cpu_ns.iter_mut().zip(ledger.off_cpu_ns) {
-                *sum += ns;
+                *sum = sum.saturating_add(ns);
             }
         }
         for (key, value) in &recording.capture.off_cpu {
             let place = (service(key.pid, key.generation), WaitClass::from_number(key.class));
             let waits = sums.waits.entry(place).or_insert(Waits { ns: 0, histogram: [0; BUCKETS] });
-            waits.ns += value.blocked_ns + value.run_queue_ns;
+            waits.ns = waits.ns.saturating_add(value.blocked_ns).saturating_add(value.run_queue_ns);
             for (sum, count) in waits.histogram.iter_mut().zip(value.histogram) {
                 *sum += u64::from(count);
             }

@@ -126,7 +126,7 @@ impl Collect<'_> {
             self.threads.list().iter().map(|thread| thread.ledger.off_cpu_ns).collect();
         for (key, value) in &self.capture.off_cpu {
             let class = WaitClass::from_number(key.class);
-            let ns = value.blocked_ns + value.run_queue_ns;
+            let ns = value.blocked_ns.saturating_add(value.run_queue_ns);
             self.add_wait(key, None, Some(class), ns);
             if let Some(thread) = self.threads.find(key.pid, key.tid, key.generation) {
                 let left = &mut left[thread][class as usize];
@@ -232,7 +232,7 @@ impl Collect<'_> {
         let row = self.rows.entry((program, identity));
         let (_, amount) = row.or_insert_with(|| (thread_name.cloned(), Amount::Sum(0)));
         if let Amount::Sum(sum) = amount {
-            *sum += ns;
+            *sum = sum.saturating_add(ns);
         }
     }
 }
