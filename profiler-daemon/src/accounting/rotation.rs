@@ -6,17 +6,15 @@ use super::{Accounts, Longest, Over, WAITS, carry, sums, threads};
 use crate::model::{Capture, Losses, MonoNs};
 use profiler_common::wire::{OffCpuKey, OffCpuValue, ThreadTotals};
 
-/// Most single waits kept of one of many windows; the longest stay.
-pub const WINDOW_WAITS: usize = 1_000;
 /// Most different stacks known at a time while windows follow each other.
-pub const WINDOW_STACKS: usize = 40_000;
+const WINDOW_STACKS: usize = 40_000;
 
 impl Accounts {
-    /// Opens the accounts of the first of many windows.
-    pub fn start_windows(at: MonoNs) -> Accounts {
+    /// Opens the accounts of the first of many windows, each of which keeps so many single waits: the longest.
+    pub fn start_windows(at: MonoNs, most_waits: usize) -> Accounts {
         let mut accounts = Accounts::start(at);
         accounts.stacks = super::Stacks::new(WINDOW_STACKS);
-        accounts.waits = Longest::new(WINDOW_WAITS);
+        accounts.waits = Longest::new(most_waits.min(WAITS));
         accounts
     }
 
@@ -94,5 +92,3 @@ pub(super) fn losses(over: &Over, stacks: u64, waits: u64) -> Losses {
     ];
     Losses { by_cause: by_cause.into() }
 }
-
-const _: () = assert!(WINDOW_WAITS <= WAITS);

@@ -92,6 +92,10 @@ pub enum Command {
     ///
     /// The exit code is 0 only if the main job can run.
     Doctor(DoctorArgs),
+    /// Profile the whole machine all the time, and keep what was seen
+    ///
+    /// Runs in the foreground until it is told to stop; systemd runs it as `profilerd.service`.
+    Serve(ServeArgs),
     /// Check a configuration of the service and print what counts
     Config(ConfigArgs),
     /// Print the completion script for a shell
@@ -121,6 +125,23 @@ pub struct DoctorArgs {
     /// Also say what can be seen of this process
     #[arg(long, value_name = "N", value_parser = value::pid)]
     pub pid: Option<u32>,
+}
+
+/// Arguments of `serve`. What is given here comes before the environment, which comes before the file.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Read this configuration; without it, only the environment and the defaults count
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep windows in this folder
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<String>,
+    /// Send windows to this OpenTelemetry collector; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub otlp: Vec<String>,
+    /// Show metrics for Prometheus at this address, such as `127.0.0.1:9464`
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
 }
 
 /// Arguments of `config`.

@@ -8,6 +8,7 @@ mod explain;
 mod man;
 mod progress;
 pub mod record;
+mod serve;
 pub mod terminal;
 mod value;
 
@@ -19,7 +20,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::model::nearest;
 
-pub use args::{Cli, Clock, Color, Command, ConfigArgs, DoctorArgs, ExplainArgs, RecordArgs, Target};
+pub use args::{Cli, Clock, Color, Command, ConfigArgs, DoctorArgs, ExplainArgs, RecordArgs, ServeArgs, Target};
 pub use error::CliError;
 pub use progress::Progress;
 pub use value::{Format, Output};
@@ -64,6 +65,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         None => record::run(&cli.record),
         Some(Command::Explain(args)) => explain::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Config(args)) => config::run(args),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(*shell, &mut Cli::command(), "profilerd", out);

@@ -69,6 +69,15 @@ pub(super) fn peak_rss_bytes() -> u64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.max_rss() as u64 * 1024)
 }
 
+/// Resident memory of this process now, in bytes; 0 if it cannot be read.
+pub(super) fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: Option<u64> = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    // SAFETY: no pointers.
+    let page_bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    pages.unwrap_or(0) * u64::try_from(page_bytes).unwrap_or(4096)
+}
+
 /// Kernel memory of the maps that this process holds open, each once, in bytes. The kernel leaves out
 /// what task storage has for each thread, of which there are `threads`.
 pub(super) fn map_bytes(threads: usize) -> u64 {

@@ -4,6 +4,10 @@ pub mod command;
 mod cost;
 mod follow;
 pub mod pipeline;
+mod programs;
+mod rotate;
+pub mod service;
 mod unwinding;
 
 pub use pipeline::{Pipeline, PipelineError, Plan, TABLES_BYTES};
+pub use rotate::RawWindow;

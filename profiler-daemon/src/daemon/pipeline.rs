@@ -1,6 +1,6 @@
 //! One capture from start to finished window. The only place that knows the order of the stages.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::cost::{self, ProgramCost};
 use super::follow::Followers;
+use super::rotate::Rotation;
 use crate::accounting::Accounts;
 use crate::aggregate;
 use crate::capture::btf::{Btf, BtfError};
@@ -65,6 +66,10 @@ pub struct Plan {
     pub compare_walks: bool,
     /// Most bytes of kernel memory for unwind tables.
     pub tables_bytes: u64,
+    /// Windows follow each other: see [`Pipeline::rotate`].
+    pub windows: bool,
+    /// Most single waits kept of each of these windows.
+    pub most_waits: usize,
     /// Keep thread state in a hash although this kernel may have task storage: a test mode.
     pub hashed_threads: bool,
 }
@@ -110,25 +115,26 @@ impl PipelineError {
 
 /// A capture that runs.
 pub struct Pipeline {
-    plan: Plan,
-    kernel: Kernel,
-    accounts: Accounts,
-    processes: Processes,
+    pub(super) plan: Plan,
+    pub(super) kernel: Kernel,
+    pub(super) accounts: Accounts,
+    pub(super) processes: Processes,
     unwinder: Unwinder,
     cache_failed: bool,
     /// Processes seen, by (pid, generation).
-    known: BTreeSet<(u32, u32)>,
+    pub(super) known: BTreeSet<(u32, u32)>,
     mappings: MappingEvents,
     followers: Followers,
     /// The looks that follow the last exec and are still due, see [`LOOKS_AFTER_EXEC_MS`].
     looks: std::slice::Iter<'static, u64>,
-    start: MonoNs,
+    pub(super) start: MonoNs,
     /// Threads of the target at the last look.
     living: usize,
     undecodable: u64,
     failed_rounds: u64,
-    programs: ProgramCost,
+    pub(super) programs: ProgramCost,
     cpu_before_ns: u64,
+    pub(super) rotation: Rotation,
 }
 
 impl Pipeline {
@@ -137,6 +143,7 @@ impl Pipeline {
         let (object, hashed) = object().zip(hashed_object()).ok_or(NoKernelPrograms)?;
         let mut settings = settings::of_kernel(&Btf::of_kernel()?)?;
         settings.min_wait_ns = plan.min_wait_ns;
+        settings.windows = plan.windows.into();
         settings.verify_memo = plan.verify_memo.into();
         settings.compare_walks = plan.compare_walks.into();
         if plan.walk_all {
@@ -174,6 +181,7 @@ impl Pipeline {
             failed_rounds: 0,
             programs: ProgramCost::default(),
             cpu_before_ns: 0,
+            rotation: Rotation::default(),
         })
     }
 
@@ -186,7 +194,11 @@ impl Pipeline {
         self.kernel.attach()?;
         self.kernel.start_sampling(self.plan.rate_hz.into())?;
         self.start = MonoNs::now();
-        self.accounts = Accounts::start(self.start);
+        self.accounts = if self.plan.windows {
+            Accounts::start_windows(self.start, self.plan.most_waits)
+        } else {
+            Accounts::start(self.start)
+        };
         self.read_threads()?;
         let sleepers = self.kernel.read_sleepers()?;
         for record in decode::records(&sleepers) {
@@ -323,21 +335,13 @@ impl Pipeline {
             self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
         }
         let counts = self.kernel.faults()?;
-        let daemon_ns = cost::own_cpu_ns().saturating_sub(self.cpu_before_ns);
-        let tables = self.unwinder.usage();
-        let kernel_memory_bytes = cost::map_bytes(self.living) + tables.bytes;
+        let overhead = self.overhead(&counts, end);
+        let lost = self.lost(&counts);
         drop(self.unwinder);
         drop(self.kernel);
 
         let (mut capture, mut losses) = self.accounts.finish(end, self.plan.min_wait_ns);
-        for (name, count) in fault::NAMES.into_iter().zip(&counts) {
-            losses.by_cause.insert(name, *count);
-        }
-        losses.by_cause.insert("undecodable_records", self.undecodable);
-        losses.by_cause.insert("failed_rounds", self.failed_rounds);
-        losses.by_cause.insert("unwind_cache_unusable", self.cache_failed.into());
-        add(&mut losses, tables.losses());
-        losses.by_cause.insert("mapping_events_lost", self.mappings.lost());
+        losses.by_cause.extend(lost);
         let mut symbolizer = Symbolizer::new();
         let stacks = capture.stacks.iter().map(|(id, stack)| (*id, stack));
         let frames = symbolizer.resolve_all(&mut self.processes, stacks);
@@ -346,26 +350,14 @@ impl Pipeline {
         add(&mut losses, symbolizer.failures());
 
         let waker_names = waker_names(&capture);
-        let scaled = self.programs.scaled(end.since(self.start));
         let count = |number: u32| counts.get(number as usize).copied().unwrap_or(0);
         let context = Context {
             target: self.plan.target,
-            cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32),
+            cpus: cpus(),
             rate_hz: self.plan.rate_hz,
             min_wait_ns: self.plan.min_wait_ns,
             losses,
-            overhead: Overhead {
-                kernel_ns: scaled.map(|(ns, _)| ns),
-                kernel_runs: scaled.map(|(_, runs)| runs),
-                daemon_ns,
-                kernel_memory_bytes,
-                tables_bytes: tables.bytes,
-                tables_files: tables.files,
-                user_memo: (count(fault::counter::USER_HIT), count(fault::counter::USER_WALK)),
-                user_skipped: count(fault::counter::USER_SKIPPED),
-                kernel_memo: (count(fault::counter::KERNEL_HIT), count(fault::counter::KERNEL_WALK)),
-                ..Overhead::default()
-            },
+            overhead,
             start: self.start.to_unix(),
             waker_names,
         };
@@ -381,7 +373,37 @@ impl Pipeline {
         Ok(window)
     }
 
-    fn read_threads(&mut self) -> Result<(), PipelineError> {
+    /// What was lost since the start, by cause, but for what the accounts, the processes and the symbols say themselves.
+    pub(super) fn lost(&self, counts: &[u64]) -> BTreeMap<&'static str, u64> {
+        let mut lost: BTreeMap<&'static str, u64> = fault::NAMES.into_iter().zip(counts.iter().copied()).collect();
+        lost.insert("undecodable_records", self.undecodable);
+        lost.insert("failed_rounds", self.failed_rounds);
+        lost.insert("unwind_cache_unusable", self.cache_failed.into());
+        lost.insert("mapping_events_lost", self.mappings.lost());
+        lost.extend(self.unwinder.usage().losses());
+        lost
+    }
+
+    /// What the capture has cost up to now; counters since the start.
+    pub(super) fn overhead(&self, counts: &[u64], now: MonoNs) -> Overhead {
+        let scaled = self.programs.scaled(now.since(self.start));
+        let count = |number: u32| counts.get(number as usize).copied().unwrap_or(0);
+        let tables = self.unwinder.usage();
+        Overhead {
+            kernel_ns: scaled.map(|(ns, _)| ns),
+            kernel_runs: scaled.map(|(_, runs)| runs),
+            daemon_ns: cost::own_cpu_ns().saturating_sub(self.cpu_before_ns),
+            kernel_memory_bytes: cost::map_bytes(self.living) + tables.bytes,
+            tables_bytes: tables.bytes,
+            tables_files: tables.files,
+            user_memo: (count(fault::counter::USER_HIT), count(fault::counter::USER_WALK)),
+            user_skipped: count(fault::counter::USER_SKIPPED),
+            kernel_memo: (count(fault::counter::KERNEL_HIT), count(fault::counter::KERNEL_WALK)),
+            ..Overhead::default()
+        }
+    }
+
+    pub(super) fn read_threads(&mut self) -> Result<(), PipelineError> {
         let bytes = self.kernel.read_threads()?;
         self.living = 0;
         for record in decode::records(&bytes) {
@@ -391,7 +413,7 @@ impl Pipeline {
         Ok(())
     }
 
-    fn drain_ring(&mut self) {
+    pub(super) fn drain_ring(&mut self) {
         let mut records = Vec::new();
         self.kernel.drain_ring(|bytes| records.push(decode::record(bytes)));
         for record in records {
@@ -425,6 +447,7 @@ impl Pipeline {
                 if self.processes.forked(fork.parent, fork.pid, fork.generation) {
                     self.known.insert((fork.pid, fork.generation));
                     self.followers.born(fork.parent, fork.pid, fork.generation, MonoNs::now());
+                    self.rotation.programs.born(fork.parent, fork.pid, fork.generation);
                     self.unwind(fork.pid, fork.generation);
                 }
             }
@@ -438,6 +461,9 @@ impl Pipeline {
         if self.known.insert((pid, generation)) && self.processes.observe(pid, generation) {
             self.followers.follow(pid, generation, MonoNs::now());
             self.unwind(pid, generation);
+            if self.plan.windows {
+                self.rotation.programs.see(pid, generation, &self.processes);
+            }
         }
     }
 
@@ -448,12 +474,17 @@ impl Pipeline {
             let epoch = self.processes.epoch(pid, generation);
             self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, epoch, mappings);
             // If this fails stacks of the library before go on to be taken for the new one's.
-            self.failed_rounds += u64::from(self.kernel.set_epoch(self.processes.newest_epoch()).is_err());
+            self.failed_rounds += u64::from(self.set_epoch().is_err());
         }
     }
 
+    /// Stacks that are remembered from before the newest mapping, or the last time that some were forgotten, are walked again.
+    pub(super) fn set_epoch(&mut self) -> Result<(), KernelError> {
+        self.kernel.set_epoch(self.processes.newest_epoch().wrapping_add(self.rotation.forgettings))
+    }
+
     /// Reads the mappings of those who mapped code, and lets go of those who ended.
-    fn look_at_mappings(&mut self) {
+    pub(super) fn look_at_mappings(&mut self) {
         // Before the events: it says who is to be followed.
         self.drain_ring();
         let (now, followers) = (MonoNs::now(), &mut self.followers);
@@ -476,6 +507,11 @@ impl Pipeline {
     }
 }
 
+/// CPUs that this process may run on.
+pub(super) fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32)
+}
+
 fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
     let mut ids = BTreeSet::new();
     for path in paths {
@@ -486,7 +522,7 @@ fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
 
 /// The walk in the kernel cannot tell code from data; symbolizing can, and cuts stacks there. Those are
 /// not whole, whatever the walk thought.
-fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Arc<[Frame]>>) {
+pub(super) fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Arc<[Frame]>>) {
     for (id, stack) in &mut capture.stacks {
         let last = frames.get(id).and_then(|frames| frames.last());
         if last.is_some_and(|last| last.kind == FrameKind::Note && last.function.as_deref() == Some(NOT_CODE)) {
@@ -496,7 +532,7 @@ fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Arc<[Frame]>>) {
 }
 
 /// Names of those who ended waits without being accounted: kernel threads, other processes.
-fn waker_names(capture: &Capture) -> HashMap<(u32, u32), Arc<str>> {
+pub(super) fn waker_names(capture: &Capture) -> HashMap<(u32, u32), Arc<str>> {
     let ours: HashSet<(u32, u32)> = capture.threads.iter().map(|thread| (thread.pid, thread.tid)).collect();
     let wakers: HashSet<(u32, u32)> = capture.waits.iter().map(|wait| (wait.waker_pid, wait.waker_tid)).collect();
     let strangers = wakers.difference(&ours);

@@ -108,6 +108,11 @@ impl Store {
         }
     }
 
+    /// Start of the oldest window that is there.
+    pub fn oldest(&self) -> Option<UnixNs> {
+        self.segments.first().map(Segment::start)
+    }
+
     /// The number of the newest window; 0 if there never was one.
     pub fn last_sequence(&self) -> u64 {
         self.next - 1

@@ -1,6 +1,7 @@
 //! Addresses to frames.
 
 mod failures;
+mod kept;
 mod kernel;
 mod locate;
 mod names;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use crate::model::Frame;
 use crate::process::{FileOffset, Identity, Image, Module};
 use failures::Failures;
+use kept::Kept;
 use kernel::Kallsyms;
 pub use locate::{Located, Locator};
 use names::Names;
@@ -34,8 +36,9 @@ pub struct Symbolizer {
     names: Names,
     cache: HashMap<(Identity, FileOffset), Arc<[Frame]>>,
     kernel: Option<Kallsyms>,
-    /// Whether the kernel's symbols are kept between batches, and the loaded modules that they are of.
-    keeps_kernel: bool,
+    /// What is kept between batches; `None` if nothing is.
+    kept: Option<Kept>,
+    /// The loaded modules that the kernel's symbols are of, if those are kept.
     kernel_modules: Vec<u8>,
     failures: Failures,
 }
@@ -46,14 +49,15 @@ impl Symbolizer {
         Symbolizer::default()
     }
 
-    /// One that names batch after batch: the kernel's symbols are read again only when other modules are loaded.
+    /// One that names small batches one after the other for days: some files stay parsed, but no debug information is
+    /// read, and the kernel's symbols are read again only when other modules are loaded.
     pub fn lasting() -> Symbolizer {
-        Symbolizer { keeps_kernel: true, ..Symbolizer::default() }
+        Symbolizer { kept: Some(Kept::default()), ..Symbolizer::default() }
     }
 
     /// Before a batch: what is loaded now counts.
     fn refresh_kernel(&mut self) {
-        if self.keeps_kernel {
+        if self.kept.is_some() {
             let modules = std::fs::read("/proc/modules").unwrap_or_default();
             if modules == self.kernel_modules {
                 return;
@@ -65,7 +69,7 @@ impl Symbolizer {
 
     /// After a batch: the symbols are large.
     fn release_kernel(&mut self) {
-        if !self.keeps_kernel {
+        if self.kept.is_none() {
             self.kernel = None;
         }
     }
@@ -108,11 +112,11 @@ impl Symbolizer {
         frame
     }
 
-    fn look_up(&mut self, module: &Module, offsets: &[FileOffset]) -> Vec<Arc<[Frame]>> {
+    fn look_up(&mut self, module: &Arc<Module>, offsets: &[FileOffset]) -> Vec<Arc<[Frame]>> {
         if offsets.is_empty() {
             return Vec::new();
         }
-        let found = native::look_up(module, offsets, &mut self.names, &mut self.failures);
+        let found = native::look_up(module, offsets, &mut self.names, &mut self.failures, self.kept.as_mut());
         found.into_iter().map(Arc::from).collect()
     }
 }

@@ -3,13 +3,15 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::failures::Failures;
+use super::kept::{Kept, KeptFile};
 use super::names::Names;
 use crate::model::{Frame, FrameKind};
 use crate::process::{FileOffset, Image, Layout, Module};
 use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized};
+use blazesym::symbolize::{CodeInfo, Input, Sym, Symbolized, Symbolizer};
 
 /// More debug information, or more symbols, than this is not read: the largest browsers stay
 /// below it, and a file may claim any size.
@@ -21,18 +23,24 @@ const MOST_SYMBOL_BYTES: u64 = 512 << 20;
 ///
 /// All memory that reading the file took is free again on return; a large file is thus read again
 /// for the next batch, and batches should be large.
+///
+/// With `kept` files stay parsed instead, and debug information is not read: names, but no lines and no inlined functions.
 pub(super) fn look_up(
-    module: &Module,
+    module: &Arc<Module>,
     offsets: &[FileOffset],
     names: &mut Names,
     failures: &mut Failures,
+    kept: Option<&mut Kept>,
 ) -> Vec<Vec<Frame>> {
     let mut found: Vec<Vec<Frame>> = vec![Vec::new(); offsets.len()];
-    if let Image::Elf { file, .. } = &module.image {
-        if module.is_unchanged() {
-            look_up_elf(module, file, offsets, names, failures, &mut found);
-        } else {
-            failures.file_changed += 1;
+    if let Image::Elf { file, identity, .. } = &module.image {
+        match kept {
+            _ if !module.is_unchanged() => failures.file_changed += 1,
+            None => look_up_elf(module, file, offsets, names, failures, &mut found),
+            Some(kept) => {
+                let kept = kept.file(*identity, module, || Layout::read(file));
+                look_up_kept(module, file, kept, (offsets, &mut found), names, failures);
+            }
         }
     }
     for (frames, offset) in found.iter_mut().zip(offsets) {
@@ -57,8 +65,7 @@ fn look_up_elf(
         failures.file_failed += 1;
         return;
     }
-    // The open file, whatever became of its name.
-    let own = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let own = by_descriptor(file);
     let debug_file = module.build_id.as_deref().and_then(debug_file);
     // A file that names its debug file is read for its own symbols only: the name is a stranger's,
     // and to follow it as root could open, and wait on, anything.
@@ -80,6 +87,29 @@ fn look_up_elf(
     }
 }
 
+fn look_up_kept(
+    module: &Module,
+    file: &File,
+    kept: &KeptFile,
+    (offsets, found): (&[FileOffset], &mut [Vec<Frame>]),
+    names: &mut Names,
+    failures: &mut Failures,
+) {
+    if kept.layout.symbol_bytes > MOST_SYMBOL_BYTES {
+        failures.file_failed += 1;
+        return;
+    }
+    let mut batch = Batch { module, layout: kept.layout.clone(), names, offsets, found };
+    if batch.run_by(&kept.symbolizer, Elf { debug_syms: false, ..Elf::new(by_descriptor(file)) }).is_err() {
+        failures.file_failed += 1;
+    }
+}
+
+/// The open file, whatever became of its name.
+fn by_descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
 /// Separate debug information as distributions install it; only root can place it there.
 fn debug_file(build_id: &str) -> Option<PathBuf> {
     let (directory, name) = build_id.split_at_checked(2)?;
@@ -99,6 +129,12 @@ struct Batch<'a> {
 impl Batch<'_> {
     /// Looks up in one source all that has no frames yet. Either all of it is done, or nothing.
     fn run(&mut self, source: Elf) -> Result<(), ()> {
+        let symbolizer = Symbolizer::builder().enable_demangling(false).enable_auto_reload(false).build();
+        self.run_by(&symbolizer, source)
+    }
+
+    /// The same by a parser that may know the file.
+    fn run_by(&mut self, symbolizer: &Symbolizer, source: Elf) -> Result<(), ()> {
         let (mut indices, mut addresses) = (Vec::new(), Vec::new());
         for (index, offset) in self.offsets.iter().enumerate() {
             if self.found[index].is_empty()
@@ -113,8 +149,6 @@ impl Batch<'_> {
         }
         // A file that lies about its own layout may make the parser overflow: that costs this file.
         let frames = catch_unwind(AssertUnwindSafe(|| {
-            let symbolizer =
-                blazesym::symbolize::Symbolizer::builder().enable_demangling(false).enable_auto_reload(false).build();
             let symbols = symbolizer.symbolize(&Source::Elf(source), Input::VirtOffset(&addresses)).map_err(drop)?;
             let frames = indices.iter().zip(&addresses).zip(&symbols);
             Ok(frames.map(|((index, address), symbol)| self.frames(self.offsets[*index], *address, symbol)).collect())
