@@ -8,6 +8,7 @@ mod document;
 mod effective;
 mod error;
 mod keys;
+mod relations;
 mod reload;
 mod sources;
 #[cfg(test)]

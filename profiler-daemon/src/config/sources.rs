@@ -10,14 +10,13 @@ use super::destination::Destination;
 use super::document::{Document, Entry};
 use super::error::{ConfigError, Mistake, Place};
 use super::keys::{DESTINATION_KEYS, KEYS, Key};
+use super::relations;
 use super::value::Value;
 use super::{Config, Effective};
 use crate::model::nearest::edits;
 
 /// Most bytes of a file.
 const MOST_BYTES: u64 = 1 << 20;
-/// Most destinations: each keeps a connection and a place in the store.
-const MOST_DESTINATIONS: usize = 16;
 /// What variables of the environment start with, before section and key.
 const PREFIX: &str = "PROFILERD_";
 
@@ -80,7 +79,10 @@ impl Sources {
             loading.variable(name, value);
         }
         loading.arguments(&self.arguments);
-        loading.relations();
+        if loading.mistakes.is_empty() {
+            // Of what is wrong by itself nothing can be said to fit or not.
+            loading.relations();
+        }
         if !loading.mistakes.is_empty() {
             // Files in the order of their lines, then the rest.
             loading.mistakes.sort_by_key(|mistake| match &mistake.place {
@@ -193,47 +195,11 @@ impl Loading {
 
     /// What no key can know alone.
     fn relations(&mut self) {
-        let config = std::mem::take(&mut self.config);
-        if let Some(listen) =
-            config.metrics.listen.filter(|listen| !listen.ip().is_loopback() && !config.metrics.allow_remote)
-        {
-            let what = format!("`metrics.listen` is {listen}, which others than this machine may reach");
-            let remedy = "an address such as \"127.0.0.1:9750\", or `allow_remote = true` if they are meant to";
-            self.relation(&["metrics.listen", "metrics.allow_remote"], what, remedy);
+        for conflict in relations::check(&self.config) {
+            let place = conflict.keys.iter().find_map(|key| self.places.get(key)).cloned();
+            let place = place.expect("defaults fit together, so one of these keys was set");
+            self.mistake(&place, conflict.what, Some(conflict.remedy.to_owned()));
         }
-        if config.capture.min_wait > config.capture.window {
-            let what = "`capture.min_wait` is longer than `capture.window`".to_owned();
-            self.relation(&["capture.min_wait", "capture.window"], what, "a shorter `min_wait` or a longer `window`");
-        }
-        if config.otlp.len() > MOST_DESTINATIONS {
-            let what = format!("more than {MOST_DESTINATIONS} destinations");
-            self.relation(&[&format!("otlp.{MOST_DESTINATIONS}")], what, "an OpenTelemetry Collector in front of them");
-        }
-        for (at, destination) in config.otlp.iter().enumerate() {
-            let place = |key: &str| format!("otlp.{at}.{key}");
-            let tls = &destination.tls;
-            if tls.certificate.is_some() != tls.key.is_some() {
-                let what = "`tls_certificate` and `tls_key` belong together".to_owned();
-                self.relation(&[&place("tls_certificate"), &place("tls_key")], what, "both or none of them");
-            }
-            if destination.endpoint.starts_with("http://") && *tls != super::TlsFiles::default() {
-                let what = "certificates are of no use without encryption".to_owned();
-                self.relation(&[&place("endpoint")], what, "an endpoint that starts with https://");
-            }
-            if config.otlp[..at].iter().any(|other| other.name() == destination.name()) {
-                let what = format!("a second destination is called `{}`", destination.name());
-                let remedy = "a `name` of its own: what was sent is remembered by it";
-                self.relation(&[&place("name"), &place("endpoint"), &format!("otlp.{at}")], what, remedy);
-            }
-        }
-        self.config = config;
-    }
-
-    /// A mistake at the first of these keys that was set.
-    fn relation(&mut self, keys: &[&str], what: String, remedy: &str) {
-        let place = keys.iter().find_map(|key| self.places.get(*key)).cloned();
-        let place = place.expect("defaults fit together, so one of these keys was set");
-        self.mistake(&place, what, Some(remedy.to_owned()));
     }
 
     fn mistake(&mut self, place: &Place, what: String, remedy: Option<String>) {

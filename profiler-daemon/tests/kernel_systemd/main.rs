@@ -63,7 +63,7 @@ fn systemd_understands_every_line_of_the_unit() {
 fn without_systemd_it_speaks_to_standard_error() {
     let folder = support::folder();
     let [config, said] = ["profilerd.toml", "stderr"].map(|name| folder.path().join(name));
-    fs::write(&config, "[metrics]\nlisten = \"off\"\n").unwrap();
+    fs::write(&config, "[metrics]\nlisten = \"off\"\n[log]\nlevel = \"debug\"\n").unwrap();
     let mut command = Command::new(service());
     command.args(["serve", "--config"]).arg(&config).stderr(fs::File::create(&said).unwrap());
     let mut program = Program::start(&mut command);
@@ -71,6 +71,7 @@ fn without_systemd_it_speaks_to_standard_error() {
     assert!(poll(SOON, || lines().contains(" info  started store=/var/lib/profilerd\n")), "{}", lines());
     program.signal(Signal::SIGTERM);
     assert!(program.wait(SOON).is_some_and(|status| status.success()), "{}", lines());
+    assert!(lines().contains(" debug kernel programs speak\n"), "{}", lines());
     assert!(lines().ends_with(" info  ended\n"), "{}", lines());
 }
 
