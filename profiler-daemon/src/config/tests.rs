@@ -229,3 +229,41 @@ fn files_are_read_within_bounds() {
             && load("[otlp]\nname = \"x\"").is_err()
     );
 }
+
+/// Bytes of the shipped file are replaced, removed and doubled: whatever comes of it is an error or a configuration.
+#[test]
+fn nothing_that_is_written_panics() {
+    let shipped = with_examples(SHIPPED);
+    let compact: String =
+        shipped.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (random >> 33) as usize % below
+    };
+    let (mut right, mut wrong) = (0, 0);
+    for _ in 0..3000 {
+        let mut text = compact.clone().into_bytes();
+        for _ in 0..=next(3) {
+            let (at, length) = (next(text.len()), 1 + next(40));
+            let part = text[at..text.len().min(at + length)].to_vec();
+            match next(3) {
+                0 => text[at] = b"\"[]{}=.#\n0-x\\'"[next(14)],
+                1 => drop(text.drain(at..at + part.len())),
+                _ => drop(text.splice(at..at, part)),
+            }
+        }
+        match load(&String::from_utf8(text).unwrap()) {
+            Ok(loaded) => {
+                right += 1;
+                assert!(load(&loaded.to_string()).is_ok(), "{loaded}");
+            }
+            Err(ConfigError::Wrong(mistakes)) => {
+                wrong += 1;
+                assert!(!mistakes.is_empty());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(right > 100 && wrong > 100, "{right} right, {wrong} wrong");
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use machine::Machine;
 use nix::sys::signal::Signal;
+use profilerd::process::Labels;
 use support::{Program, installed, poll};
 
 /// systemd's own judgement of how much a unit may do, from 0 to 10, times ten.
@@ -90,6 +91,10 @@ fn it_starts_and_ends_well() {
     let held = machine.well(&["grep", "-E", "^(CapEff|Seccomp):", &format!("/proc/{pid}/status")]);
     let wanted: u64 = rights().iter().map(|name| 1 << capability(name)).sum();
     assert_eq!(held, format!("CapEff:\t{wanted:016x}\nSeccomp:\t2"));
+
+    // From here it is known by its unit, although it runs in a container.
+    let labels = machine.host_pid("profilerd").and_then(|pid| Labels::new().read(pid, 0)).unwrap();
+    assert_eq!((labels.unit.as_deref(), &*labels.service), (Some("profilerd.service"), "profilerd"), "{labels:?}");
 
     // Fields of the journal, not only text.
     let find = ["journalctl", "--no-pager", "--output=cat", "PROFILERD_STORE=/var/lib/profilerd", "PRIORITY=6"];
