@@ -79,7 +79,7 @@ fn every_mistake_has_its_line() {
 
 #[test]
 fn unknown_names_lead_to_known_ones() {
-    check("[capture]\nwidnow = \"10s\"", "p.toml:2:1: unknown key `capture.widnow`; try: `capture.window`");
+    check("[capture]\nwindows = \"10s\"", "p.toml:2:1: unknown key `capture.windows`; try: `capture.window`");
     check("max_age = \"1d\"", "p.toml:1:1: unknown key `max_age`; try: `store.max_age`");
     check("[store]\nlevel = \"info\"", "p.toml:2:1: unknown key `store.level`; try: `log.level`");
     check(
@@ -87,7 +87,7 @@ fn unknown_names_lead_to_known_ones() {
         "p.toml:2:1: unknown key `store.nonsense`; try: one of `store.dir`, `store.max_bytes`, `store.max_age`",
     );
     check("[[otpl]]\nx = 1", "p.toml:1:1: unknown table `otpl`; try: `otlp`");
-    check("[[otlp]]\nendpiont = \"http://x\"", "p.toml:2:1: unknown key `otlp.0.endpiont`; try: `endpoint`");
+    check("[[otlp]]\nendpoints = \"http://x\"", "p.toml:2:1: unknown key `otlp.0.endpoints`; try: `endpoint`");
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn the_command_line_counts_more_than_the_environment_than_the_file() {
     }
 
     sources.arguments = vec![argument("--store", "store.dir", "relative")];
-    sources.environment = vec![("PROFILERD_CAPTURE_WINDWO".to_owned(), "1s".to_owned())];
+    sources.environment = vec![("PROFILERD_CAPTURE_WINDOWS".to_owned(), "1s".to_owned())];
     assert_eq!(
         load(&sources).unwrap_err().to_string(),
-        "environment variable PROFILERD_CAPTURE_WINDWO: unknown setting; try: `PROFILERD_CAPTURE_WINDOW`\n\
+        "environment variable PROFILERD_CAPTURE_WINDOWS: unknown setting; try: `PROFILERD_CAPTURE_WINDOW`\n\
          option --store: `store.dir` cannot be `relative`; try: a path that starts with `/`"
     );
 }
