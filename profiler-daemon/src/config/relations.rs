@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config) -> Vec<Conflict> {
             format!("more than {MOST_DESTINATIONS} destinations"),
             "an OpenTelemetry Collector in front of them",
         );
+        return found;
     }
     for (at, destination) in config.otlp.iter().enumerate() {
         let key = |name: &str| format!("otlp.{at}.{name}");
