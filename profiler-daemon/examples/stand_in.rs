@@ -38,6 +38,8 @@ async fn run(sources: &Sources) -> anyhow::Result<()> {
     telemetry.set_ready(true);
     notifier.ready(&status(&config));
     tracing::info!(target: "profilerd", store = %config.store.dir.display(), "started");
+    // As kernel programs speak, through the library that reads their lines.
+    log::debug!(target: "profiler_ebpf", "kernel programs speak");
     loop {
         tokio::select! {
             _ = tick.tick() => {

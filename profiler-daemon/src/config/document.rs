@@ -33,7 +33,7 @@ pub(super) struct Document {
 impl Document {
     /// Reads all that can be read, and says what cannot.
     pub(super) fn parse(text: &str, path: &Path) -> (Document, Vec<Mistake>) {
-        let places = Places { text, path };
+        let places = Places::new(text, path);
         let (table, errors) = DeTable::parse_recoverable(text);
         let wrong = |error: &toml::de::Error| Mistake {
             place: places.at(error.span().unwrap_or_default()),
@@ -63,9 +63,16 @@ impl Document {
 struct Places<'a> {
     text: &'a str,
     path: &'a Path,
+    /// Where each line starts.
+    lines: Vec<usize>,
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
+    fn new(text: &'a str, path: &'a Path) -> Places<'a> {
+        let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Places { text, path, lines: std::iter::once(0).chain(after_breaks).collect() }
+    }
+
     fn entries(&self, table: &DeTable<'_>, section: Option<&str>) -> Vec<Entry> {
         table.iter().map(|(key, value)| self.entry(key, value, section)).collect()
     }
@@ -98,12 +105,9 @@ impl Places<'_> {
     }
 
     fn at(&self, span: Range<usize>) -> Place {
-        let before = &self.text[..self.text.floor_char_boundary(span.start)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        Place::File {
-            path: self.path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-        }
+        let start = self.text.floor_char_boundary(span.start);
+        let line = self.lines.partition_point(|line_start| *line_start <= start);
+        let line_start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        Place::File { path: self.path.to_owned(), line, column: self.text[line_start..start].chars().count() + 1 }
     }
 }

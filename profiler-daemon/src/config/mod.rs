@@ -1,6 +1,6 @@
 //! How the service is to run: what `profilerd.toml`, the environment and the command line say, checked.
 //!
-//! One row a key in [`keys`] is all there is to a setting: its name, its bounds, how it is shown and whether
+//! One row a key in `keys` is all there is to a setting: its name, its bounds, how it is shown and whether
 //! a running service takes it over. Whoever adds one writes it into `systemd/profilerd.toml` too, or a test fails.
 
 mod destination;
@@ -8,6 +8,7 @@ mod document;
 mod effective;
 mod error;
 mod keys;
+mod relations;
 mod reload;
 mod sources;
 #[cfg(test)]

@@ -10,16 +10,17 @@ use super::destination::Destination;
 use super::document::{Document, Entry};
 use super::error::{ConfigError, Mistake, Place};
 use super::keys::{DESTINATION_KEYS, KEYS, Key};
+use super::relations;
 use super::value::Value;
 use super::{Config, Effective};
 use crate::model::nearest::edits;
 
 /// Most bytes of a file.
 const MOST_BYTES: u64 = 1 << 20;
-/// Most destinations: each keeps a connection and a place in the store.
-const MOST_DESTINATIONS: usize = 16;
 /// What variables of the environment start with, before section and key.
 const PREFIX: &str = "PROFILERD_";
+/// Key by which the command line gives a destination: its endpoint.
+const DESTINATION: &str = "otlp";
 
 /// A value that the command line gives to a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,40 +75,42 @@ impl Sources {
             // What else was read is guesswork.
             return Err(ConfigError::Wrong(mistakes));
         }
+        let mut config = Config::default();
         let mut loading = Loading::default();
-        loading.document(&document);
+        loading.document(&mut config, &document);
         for (name, value) in &self.environment {
-            loading.variable(name, value);
+            loading.variable(&mut config, name, value);
         }
-        loading.arguments(&self.arguments);
-        loading.relations();
-        if !loading.mistakes.is_empty() {
-            // Files in the order of their lines, then the rest.
-            loading.mistakes.sort_by_key(|mistake| match &mistake.place {
-                Place::File { line, column, .. } => (*line, *column),
-                _ => (usize::MAX, 0),
-            });
-            return Err(ConfigError::Wrong(loading.mistakes));
+        loading.arguments(&mut config, &self.arguments);
+        if loading.mistakes.is_empty() {
+            // Of what is wrong by itself nothing can be said to fit or not.
+            loading.relations(&config);
         }
-        Ok(Effective { config: loading.config, places: loading.places })
+        let Loading { places, mut mistakes } = loading;
+        if mistakes.is_empty() {
+            return Ok(Effective { config, places });
+        }
+        // Files in the order of their lines, then the rest.
+        mistakes.sort_by_key(|mistake| match &mistake.place {
+            Place::File { line, column, .. } => (*line, *column),
+            _ => (usize::MAX, 0),
+        });
+        Err(ConfigError::Wrong(mistakes))
     }
 }
 
-/// The configuration while it is put together.
+/// What is noted while a configuration is put together.
 #[derive(Debug, Default)]
 struct Loading {
-    config: Config,
     /// Where each key was last set.
     places: BTreeMap<String, Place>,
     mistakes: Vec<Mistake>,
 }
 
 impl Loading {
-    fn document(&mut self, document: &Document) {
+    fn document(&mut self, config: &mut Config, document: &Document) {
         for entry in &document.entries {
-            let mut config = std::mem::take(&mut self.config);
-            self.entry(&mut config, KEYS, entry, "");
-            self.config = config;
+            self.entry(config, KEYS, entry, "");
         }
         for (name, place, entries) in &document.tables {
             if name != "otlp" {
@@ -115,7 +118,7 @@ impl Loading {
                 self.mistake(place, what, Some(unknown(name, &["otlp"])));
                 continue;
             }
-            let prefix = format!("otlp.{}.", self.config.otlp.len());
+            let prefix = self.next_destination(config, place);
             let mut destination = Destination::default();
             let before = self.mistakes.len();
             for entry in entries {
@@ -125,9 +128,15 @@ impl Loading {
                 let remedy = Some("endpoint = \"http://127.0.0.1:4317\"".to_owned());
                 self.mistake(place, "a destination needs an `endpoint`".to_owned(), remedy);
             }
-            self.places.insert(prefix.trim_end_matches('.').to_owned(), place.clone());
-            self.config.otlp.push(destination);
+            config.otlp.push(destination);
         }
+    }
+
+    /// Notes the place of the destination that comes next, and returns what its keys are called.
+    fn next_destination(&mut self, config: &Config, place: &Place) -> String {
+        let name = format!("otlp.{}", config.otlp.len());
+        self.places.insert(name.clone(), place.clone());
+        name + "."
     }
 
     /// Takes over one key of a file.
@@ -151,10 +160,10 @@ impl Loading {
         }
     }
 
-    fn variable(&mut self, name: &str, value: &str) {
+    fn variable(&mut self, config: &mut Config, name: &str, value: &str) {
         let place = Place::Environment(name.to_owned());
         match KEYS.iter().find(|key| variable(key.name) == name) {
-            Some(key) => self.bare(key, value, &place),
+            Some(key) => self.set(config, key, &Value::Bare(value.to_owned()), &place, ""),
             None => {
                 let variables: Vec<String> = KEYS.iter().map(|key| variable(key.name)).collect();
                 let names: Vec<&str> = variables.iter().map(String::as_str).collect();
@@ -163,77 +172,35 @@ impl Loading {
         }
     }
 
-    fn arguments(&mut self, arguments: &[Argument]) {
-        if arguments.iter().any(|argument| argument.key == "otlp") {
-            self.config.otlp.clear();
+    fn arguments(&mut self, config: &mut Config, arguments: &[Argument]) {
+        if arguments.iter().any(|argument| argument.key == DESTINATION) {
+            config.otlp.clear();
             self.places.retain(|name, _| !name.starts_with("otlp."));
         }
         for argument in arguments {
-            let place = Place::Argument(argument.option);
-            if argument.key == "otlp" {
-                let prefix = format!("otlp.{}.", self.config.otlp.len());
+            let (place, value) = (Place::Argument(argument.option), Value::Bare(argument.value.clone()));
+            if argument.key == DESTINATION {
+                let prefix = self.next_destination(config, &place);
                 let mut destination = Destination::default();
-                let value = Value::Bare(argument.value.clone());
-                if let Some(key) = DESTINATION_KEYS.iter().find(|key| key.name == "endpoint") {
+                for key in DESTINATION_KEYS.iter().filter(|key| key.name == "endpoint") {
                     self.set(&mut destination, key, &value, &place, &prefix);
                 }
-                self.places.insert(prefix.trim_end_matches('.').to_owned(), place);
-                self.config.otlp.push(destination);
-            } else if let Some(key) = KEYS.iter().find(|key| key.name == argument.key) {
-                self.bare(key, &argument.value, &place);
+                config.otlp.push(destination);
+            } else {
+                for key in KEYS.iter().filter(|key| key.name == argument.key) {
+                    self.set(config, key, &value, &place, "");
+                }
             }
         }
-    }
-
-    fn bare(&mut self, key: &Key<Config>, value: &str, place: &Place) {
-        let mut config = std::mem::take(&mut self.config);
-        self.set(&mut config, key, &Value::Bare(value.to_owned()), place, "");
-        self.config = config;
     }
 
     /// What no key can know alone.
-    fn relations(&mut self) {
-        let config = std::mem::take(&mut self.config);
-        if let Some(listen) =
-            config.metrics.listen.filter(|listen| !listen.ip().is_loopback() && !config.metrics.allow_remote)
-        {
-            let what = format!("`metrics.listen` is {listen}, which others than this machine may reach");
-            let remedy = "an address such as \"127.0.0.1:9750\", or `allow_remote = true` if they are meant to";
-            self.relation(&["metrics.listen", "metrics.allow_remote"], what, remedy);
+    fn relations(&mut self, config: &Config) {
+        for conflict in relations::check(config) {
+            let place = conflict.keys.iter().find_map(|key| self.places.get(key)).cloned();
+            let place = place.expect("defaults fit together, so one of these keys was set");
+            self.mistake(&place, conflict.what, Some(conflict.remedy.to_owned()));
         }
-        if config.capture.min_wait > config.capture.window {
-            let what = "`capture.min_wait` is longer than `capture.window`".to_owned();
-            self.relation(&["capture.min_wait", "capture.window"], what, "a shorter `min_wait` or a longer `window`");
-        }
-        if config.otlp.len() > MOST_DESTINATIONS {
-            let what = format!("more than {MOST_DESTINATIONS} destinations");
-            self.relation(&[&format!("otlp.{MOST_DESTINATIONS}")], what, "an OpenTelemetry Collector in front of them");
-        }
-        for (at, destination) in config.otlp.iter().enumerate() {
-            let place = |key: &str| format!("otlp.{at}.{key}");
-            let tls = &destination.tls;
-            if tls.certificate.is_some() != tls.key.is_some() {
-                let what = "`tls_certificate` and `tls_key` belong together".to_owned();
-                self.relation(&[&place("tls_certificate"), &place("tls_key")], what, "both or none of them");
-            }
-            if destination.endpoint.starts_with("http://") && *tls != super::TlsFiles::default() {
-                let what = "certificates are of no use without encryption".to_owned();
-                self.relation(&[&place("endpoint")], what, "an endpoint that starts with https://");
-            }
-            if config.otlp[..at].iter().any(|other| other.name() == destination.name()) {
-                let what = format!("a second destination is called `{}`", destination.name());
-                let remedy = "a `name` of its own: what was sent is remembered by it";
-                self.relation(&[&place("name"), &place("endpoint"), &format!("otlp.{at}")], what, remedy);
-            }
-        }
-        self.config = config;
-    }
-
-    /// A mistake at the first of these keys that was set.
-    fn relation(&mut self, keys: &[&str], what: String, remedy: &str) {
-        let place = keys.iter().find_map(|key| self.places.get(*key)).cloned();
-        let place = place.expect("defaults fit together, so one of these keys was set");
-        self.mistake(&place, what, Some(remedy.to_owned()));
     }
 
     fn mistake(&mut self, place: &Place, what: String, remedy: Option<String>) {

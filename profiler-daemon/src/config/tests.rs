@@ -79,7 +79,7 @@ fn every_mistake_has_its_line() {
 
 #[test]
 fn unknown_names_lead_to_known_ones() {
-    check("[capture]\nwidnow = \"10s\"", "p.toml:2:1: unknown key `capture.widnow`; try: `capture.window`");
+    check("[capture]\nwindows = \"10s\"", "p.toml:2:1: unknown key `capture.windows`; try: `capture.window`");
     check("max_age = \"1d\"", "p.toml:1:1: unknown key `max_age`; try: `store.max_age`");
     check("[store]\nlevel = \"info\"", "p.toml:2:1: unknown key `store.level`; try: `log.level`");
     check(
@@ -87,7 +87,7 @@ fn unknown_names_lead_to_known_ones() {
         "p.toml:2:1: unknown key `store.nonsense`; try: one of `store.dir`, `store.max_bytes`, `store.max_age`",
     );
     check("[[otpl]]\nx = 1", "p.toml:1:1: unknown table `otpl`; try: `otlp`");
-    check("[[otlp]]\nendpiont = \"http://x\"", "p.toml:2:1: unknown key `otlp.0.endpiont`; try: `endpoint`");
+    check("[[otlp]]\nendpoints = \"http://x\"", "p.toml:2:1: unknown key `otlp.0.endpoints`; try: `endpoint`");
 }
 
 #[test]
@@ -154,10 +154,10 @@ fn the_command_line_counts_more_than_the_environment_than_the_file() {
     }
 
     sources.arguments = vec![argument("--store", "store.dir", "relative")];
-    sources.environment = vec![("PROFILERD_CAPTURE_WINDWO".to_owned(), "1s".to_owned())];
+    sources.environment = vec![("PROFILERD_CAPTURE_WINDOWS".to_owned(), "1s".to_owned())];
     assert_eq!(
         load(&sources).unwrap_err().to_string(),
-        "environment variable PROFILERD_CAPTURE_WINDWO: unknown setting; try: `PROFILERD_CAPTURE_WINDOW`\n\
+        "environment variable PROFILERD_CAPTURE_WINDOWS: unknown setting; try: `PROFILERD_CAPTURE_WINDOW`\n\
          option --store: `store.dir` cannot be `relative`; try: a path that starts with `/`"
     );
 }
@@ -228,4 +228,42 @@ fn files_are_read_within_bounds() {
             && load("[[capture]]\nwindow = \"1s\"").is_err()
             && load("[otlp]\nname = \"x\"").is_err()
     );
+}
+
+/// Bytes of the shipped file are replaced, removed and doubled: whatever comes of it is an error or a configuration.
+#[test]
+fn nothing_that_is_written_panics() {
+    let shipped = with_examples(SHIPPED);
+    let compact: String =
+        shipped.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+    let mut random = 1_u64;
+    let mut next = |below: usize| {
+        random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (random >> 33) as usize % below
+    };
+    let (mut right, mut wrong) = (0, 0);
+    for _ in 0..3000 {
+        let mut text = compact.clone().into_bytes();
+        for _ in 0..=next(3) {
+            let (at, length) = (next(text.len()), 1 + next(40));
+            let part = text[at..text.len().min(at + length)].to_vec();
+            match next(3) {
+                0 => text[at] = b"\"[]{}=.#\n0-x\\'"[next(14)],
+                1 => drop(text.drain(at..at + part.len())),
+                _ => drop(text.splice(at..at, part)),
+            }
+        }
+        match load(&String::from_utf8(text).unwrap()) {
+            Ok(loaded) => {
+                right += 1;
+                assert!(load(&loaded.to_string()).is_ok(), "{loaded}");
+            }
+            Err(ConfigError::Wrong(mistakes)) => {
+                wrong += 1;
+                assert!(!mistakes.is_empty());
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(right > 100 && wrong > 100, "{right} right, {wrong} wrong");
 }

@@ -69,6 +69,7 @@ impl Log {
         let out = journal.map_or_else(|| line::Lines::new(io::stderr()).boxed(), Layer::boxed);
         let registry = tracing_subscriber::registry().with(filter).with(out);
         registry.try_init().map_err(LogError::Started)?;
+        ::log::set_max_level(of_log_crate(level));
         Ok(log)
     }
 
@@ -76,6 +77,7 @@ impl Log {
     pub fn set_level(&self, level: Level) {
         // It fails only after the log itself is gone.
         let _ = self.filter.reload(filter(level));
+        ::log::set_max_level(of_log_crate(level));
     }
 
     /// Whether lines go to the journal.
@@ -94,6 +96,17 @@ fn filter(level: Level) -> Targets {
         Level::Trace => (LevelFilter::TRACE, LevelFilter::DEBUG),
     };
     Targets::new().with_target(OURS, ours).with_default(others)
+}
+
+/// What the `log` crate lets pass. The filter has the last word on its records too.
+fn of_log_crate(level: Level) -> ::log::LevelFilter {
+    match level {
+        Level::Error => ::log::LevelFilter::Error,
+        Level::Warn => ::log::LevelFilter::Warn,
+        Level::Info => ::log::LevelFilter::Info,
+        Level::Debug => ::log::LevelFilter::Debug,
+        Level::Trace => ::log::LevelFilter::Trace,
+    }
 }
 
 fn journal() -> io::Result<tracing_journald::Layer> {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, TextEncoder};
 
-use crate::model::{Recording, UnixNs, WaitClass};
+use crate::model::{Recording, WaitClass};
 use metrics::{Metrics, seconds};
 use services::Shown;
 

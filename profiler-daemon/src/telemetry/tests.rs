@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{Ledger, Program, ThreadTime};
+use crate::model::{Ledger, Program, ThreadTime, UnixNs};
 
 const MS: u64 = 1_000_000;
 
@@ -208,6 +208,10 @@ fn the_server_answers_for_this_machine() {
     let (_, page) = ask("GET /metrics", &local);
     assert!(page.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{page}");
     assert!(page.contains("\nprofilerd_windows_total 0\n"), "{page}");
+    telemetry.state().last_sign -= PATIENCE;
+    assert_eq!(ask("GET /healthz", &local).0, 503);
+    telemetry.alive();
+    assert_eq!(ask("GET /healthz", &local).0, 200);
     let taken = Server::start(server.address(), telemetry).unwrap_err();
     assert!(taken.remedy().unwrap().contains("another port"), "{taken}");
 }

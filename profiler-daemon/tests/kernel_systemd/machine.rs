@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use profilerd::process;
+
 use crate::support::{Program, installed, poll, public_folder, skip};
 
 /// What is not started: nothing in the container listens, waits or updates but what the test wants.
@@ -121,6 +123,11 @@ impl Machine {
     pub(crate) fn journal(&self) -> String {
         let output = self.run(&["journalctl", "--no-pager", "--unit=profilerd.service", "--output=short-monotonic"]);
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The pid outside of a process that the container's first one started, by its name.
+    pub(crate) fn host_pid(&self, comm: &str) -> Option<u32> {
+        process::children(self.init).into_iter().find(|pid| process::comm(*pid).as_deref() == Some(comm))
     }
 
     /// The configuration that the unit reads. Whoever writes to it changes it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use machine::Machine;
 use nix::sys::signal::Signal;
+use profilerd::process::Labels;
 use support::{Program, installed, poll};
 
 /// systemd's own judgement of how much a unit may do, from 0 to 10, times ten.
@@ -19,7 +20,7 @@ const MOST_EXPOSED: u32 = 45;
 /// Longest time that anything here takes.
 const SOON: Duration = Duration::from_secs(20);
 /// Times that are for people, made short.
-const QUICK: &str = "[Service]\nRestartSec=100ms\nWatchdogSec=1s\n";
+const QUICK: &str = "[Service]\nRestartSec=100ms\nWatchdogSec=2s\n";
 
 /// What the unit starts: the program that stands in for the service.
 fn service() -> PathBuf {
@@ -63,7 +64,7 @@ fn systemd_understands_every_line_of_the_unit() {
 fn without_systemd_it_speaks_to_standard_error() {
     let folder = support::folder();
     let [config, said] = ["profilerd.toml", "stderr"].map(|name| folder.path().join(name));
-    fs::write(&config, "[metrics]\nlisten = \"off\"\n").unwrap();
+    fs::write(&config, "[metrics]\nlisten = \"off\"\n[log]\nlevel = \"debug\"\n").unwrap();
     let mut command = Command::new(service());
     command.args(["serve", "--config"]).arg(&config).stderr(fs::File::create(&said).unwrap());
     let mut program = Program::start(&mut command);
@@ -71,6 +72,7 @@ fn without_systemd_it_speaks_to_standard_error() {
     assert!(poll(SOON, || lines().contains(" info  started store=/var/lib/profilerd\n")), "{}", lines());
     program.signal(Signal::SIGTERM);
     assert!(program.wait(SOON).is_some_and(|status| status.success()), "{}", lines());
+    assert!(lines().contains(" debug kernel programs speak\n"), "{}", lines());
     assert!(lines().ends_with(" info  ended\n"), "{}", lines());
 }
 
@@ -89,6 +91,10 @@ fn it_starts_and_ends_well() {
     let held = machine.well(&["grep", "-E", "^(CapEff|Seccomp):", &format!("/proc/{pid}/status")]);
     let wanted: u64 = rights().iter().map(|name| 1 << capability(name)).sum();
     assert_eq!(held, format!("CapEff:\t{wanted:016x}\nSeccomp:\t2"));
+
+    // From here it is known by its unit, although it runs in a container.
+    let labels = machine.host_pid("profilerd").and_then(|pid| Labels::new().read(pid, 0)).unwrap();
+    assert_eq!((labels.unit.as_deref(), &*labels.service), (Some("profilerd.service"), "profilerd"), "{labels:?}");
 
     // Fields of the journal, not only text.
     let find = ["journalctl", "--no-pager", "--output=cat", "PROFILERD_STORE=/var/lib/profilerd", "PRIORITY=6"];
@@ -118,7 +124,7 @@ fn it_comes_back_when_it_is_killed_or_stands_still() {
         assert!(machine.journal().contains(&format!("Failed with result '{result}'")), "{}", machine.journal());
     }
     // Signs of life keep it running, for several times as long as systemd waits for one.
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(6));
     assert_eq!(machine.property("NRestarts"), "2", "{}", machine.journal());
 }
 

@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_cut_value_is_not_used() {
-        check("A=1\0OTEL_SERVICE_NAME=chec", None);
-        check("OTEL_SERVICE_NAME=chec", None);
+        check("A=1\0OTEL_SERVICE_NAME=car", None);
+        check("OTEL_SERVICE_NAME=car", None);
     }
 }
