@@ -1,12 +1,17 @@
 //! Arguments and commands: one file a command.
 
 mod args;
+mod diff;
 mod doctor;
 mod error;
 mod explain;
+mod instant;
+mod ls;
 mod man;
 mod nearest;
+mod output;
 mod progress;
+mod query;
 pub mod record;
 pub mod terminal;
 mod value;
@@ -17,7 +22,10 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-pub use args::{Cli, Clock, Color, Command, DoctorArgs, ExplainArgs, RecordArgs, Target};
+pub use args::{
+    Cli, Clock, Color, Command, DiffArgs, DoctorArgs, ExplainArgs, LsArgs, OutputArgs, QueryArgs, RecordArgs,
+    StoreArgs, Target,
+};
 pub use error::CliError;
 pub use progress::Progress;
 pub use value::{Format, Output};
@@ -62,6 +70,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         None => record::run(&cli.record),
         Some(Command::Explain(args)) => explain::run(args),
         Some(Command::Doctor(args)) => doctor::run(args),
+        Some(Command::Query(args)) => query::run(args),
+        Some(Command::Ls(args)) => ls::run(args),
+        Some(Command::Diff(args)) => diff::run(args),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(*shell, &mut Cli::command(), "profilerd", out);
             Ok(())
