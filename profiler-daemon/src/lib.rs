@@ -1,9 +1,8 @@
 //! The daemon side of profilerd. The modules are the data path, in order:
 //! `capture` and `decode` (bytes in), `accounting` (time), `process` and `symbolize` (places),
-//! `aggregate` (a finished window), `sink` (files and the report), `export` (collectors), `cli` (people). `signal` says what
-//! is measured, and `daemon` is the only module that knows the order of the stages.
-//! `aggregate` (a finished window), `sink` (files and the report), `cli` (people). `signal` says what
-//! is measured, `config`, `log`, `notify` and `telemetry` are what surrounds a service, and `daemon` is the only module that knows the order of the stages.
+//! `aggregate` (a finished window), `store` (windows kept), `sink` (files and the report), `export` (collectors), `cli`
+//! (people). `signal` says what is measured, `config`, `log`, `notify` and `telemetry` are what surrounds a service, and
+//! `daemon` is the only module that knows the order of the stages.
 
 pub mod accounting;
 pub mod aggregate;

@@ -164,6 +164,11 @@ impl Merge {
         self.merged.frames.entry(id).or_insert(frames);
     }
 
+    /// Whether the frames of a stack are known already.
+    pub fn has_frames(&self, id: u64) -> bool {
+        self.merged.frames.contains_key(&id)
+    }
+
     /// All of it as one window; `None` if there was none. `target` says what it is.
     pub fn finish(mut self, target: String) -> Option<Recording> {
         self.merged.context.target = target;
@@ -195,4 +200,118 @@ pub fn merge(recordings: impl IntoIterator<Item = Recording>, target: String) ->
     let mut merge = Merge::default();
     recordings.into_iter().for_each(|recording| merge.add(recording));
     merge.finish(target)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::model::{Ledger, Losses, UnixNs};
+    use profiler_common::histogram::{BUCKETS, bucket};
+    use profiler_common::wire::Header;
+
+    const KEY: OffCpuKey = OffCpuKey {
+        pid: 7,
+        tid: 8,
+        user_stack: 1,
+        kernel_stack: 2,
+        class: 1,
+        syscall: 202,
+        generation: 3,
+        sampling: 0,
+    };
+
+    fn sum(waits: &[u64]) -> OffCpuValue {
+        let mut histogram = [0; BUCKETS];
+        waits.iter().for_each(|ns| histogram[bucket(*ns)] += 1);
+        OffCpuValue {
+            blocked_ns: waits.iter().sum(),
+            run_queue_ns: waits.len() as u64,
+            max_ns: waits.iter().copied().max().unwrap_or(0),
+            count: waits.len() as u64,
+            histogram,
+        }
+    }
+
+    /// A window of 100 ns at these instants of the wall clock and of the kernel's, with one of everything.
+    fn window(unix: u64, mono: u64, comm: &str, waits: &[u64]) -> Recording {
+        let thread = ThreadTime {
+            pid: 7,
+            tid: 8,
+            born_ns: 5,
+            generation: 3,
+            comm: comm.into(),
+            ledger: Ledger { wall_ns: 100, on_cpu_ns: 40, ..Ledger::default() },
+            blocks: 2,
+            ..ThreadTime::default()
+        };
+        let header = Header { tag: 0, cpu: 0, at_ns: mono + 60 };
+        let wait = Wait { header, key: KEY, start_ns: mono + 10, wake_ns: mono + 50, ..Wait::default() };
+        Recording {
+            capture: Capture {
+                start: MonoNs(mono),
+                end: MonoNs(mono + 100),
+                threads: vec![thread],
+                cpu_samples: vec![CpuSample { header, pid: 7, tid: 8, ..CpuSample::default() }],
+                off_cpu: [(KEY, sum(waits))].into(),
+                waits: vec![wait, Wait { wake_ns: 0, ..wait }],
+                ..Capture::default()
+            },
+            programs: vec![Program { pid: 7, generation: 3, comm: comm.into(), ..Program::default() }],
+            context: Context {
+                rate_hz: if comm == "early" { 19 } else { 7 },
+                start: UnixNs(unix),
+                losses: Losses { by_cause: [("ring_full", 2)].into() },
+                overhead: Overhead {
+                    kernel_ns: Some(5),
+                    peak_rss_bytes: unix,
+                    kernel_memory_bytes: unix,
+                    ..Overhead::default()
+                },
+                ..Context::default()
+            },
+            ..Recording::default()
+        }
+    }
+
+    #[test]
+    fn sums_add_up_and_the_longest_is_the_longest_of_all() {
+        let merged =
+            merge([window(1_000, 500, "early", &[9_000, 2_000]), window(1_100, 600, "late", &[70_000])], "both".into());
+        let Recording { capture, programs, context, .. } = merged.unwrap();
+        assert_eq!(capture.off_cpu[&KEY], sum(&[9_000, 2_000, 70_000]));
+        let thread = &capture.threads[0];
+        assert_eq!((capture.threads.len(), thread.ledger.wall_ns, thread.ledger.on_cpu_ns), (1, 200, 80));
+        assert_eq!((thread.blocks, &*thread.comm, thread.start_ns), (4, "late", 0));
+        assert_eq!((programs.len(), &*programs[0].comm), (1, "late"));
+        assert_eq!((&*context.target, context.start, context.rate_hz), ("both", UnixNs(1_000), 7));
+        assert_eq!(context.losses.by_cause["ring_full"], 4);
+        let overhead = context.overhead;
+        assert_eq!(
+            (overhead.kernel_ns, overhead.peak_rss_bytes, overhead.kernel_memory_bytes),
+            (Some(10), 1_100, 1_100)
+        );
+    }
+
+    #[test]
+    fn times_are_on_the_first_windows_clock() {
+        // The second window comes after a restart of the machine.
+        let merged = merge([window(1_000, 500_000, "early", &[1]), window(1_250, 40, "late", &[1])], String::new());
+        let capture = merged.unwrap().capture;
+        assert_eq!(capture.end.since(capture.start), 350);
+        let samples: Vec<u64> = capture.cpu_samples.iter().map(|it| it.header.at_ns - capture.start.0).collect();
+        assert_eq!(samples, [60, 310]);
+        let waits: Vec<(u64, u64)> =
+            capture.waits.iter().map(|it| (it.start_ns - capture.start.0, it.wake_ns)).collect();
+        assert_eq!(waits, [(10, 500_050), (10, 0), (260, 500_300), (260, 0)], "0 is no instant");
+    }
+
+    #[test]
+    fn what_was_not_measured_throughout_is_not_known() {
+        let mut unmeasured = window(1_100, 600, "late", &[1]);
+        unmeasured.context.overhead.kernel_ns = None;
+        let merged = merge([window(1_000, 500, "early", &[1]), unmeasured], String::new()).unwrap();
+        assert_eq!(merged.context.overhead.kernel_ns, None);
+        assert!(merge([], String::new()).is_none());
+    }
 }

@@ -28,6 +28,7 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("sudo profilerd -o build.pb.gz -- make -j8", "start a command and profile all of it"),
     ("sudo profilerd --all --duration 30s", "the whole machine, one line a process"),
     ("sudo profilerd doctor", "what do this kernel and my rights allow?"),
+    ("profilerd query --since 15:00 --until 15:05", "what happened at three? asks the store of `profilerd serve`"),
     ("profilerd explain stolen", "what does this word of the report mean?"),
 ];
 
@@ -67,7 +68,8 @@ fn after_long_help() -> String {
     after_long_help = after_long_help(),
     override_usage = "profilerd <--pid N… | --comm NAME… | --cgroup PATH… | --all> [OPTIONS]\n       \
                       profilerd [OPTIONS] -- COMMAND [ARGS…]\n       \
-                      profilerd explain [TERM]\n       \
+                      profilerd query --since TIME [OPTIONS]\n       \
+                      profilerd ls | diff | explain [TERM]\n       \
                       profilerd doctor [--pid N]",
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
@@ -98,6 +100,12 @@ pub enum Command {
     Serve(ServeArgs),
     /// Check a configuration of the service and print what counts
     Config(ConfigArgs),
+    /// Show a stored range as if it had just been captured
+    Query(QueryArgs),
+    /// Show what the store holds
+    Ls(LsArgs),
+    /// Compare two ranges, processes or files
+    Diff(DiffArgs),
     /// Print the completion script for a shell
     #[command(after_help = "Example: profilerd completions bash > /etc/bash_completion.d/profilerd")]
     Completions {
@@ -209,6 +217,14 @@ pub struct RecordArgs {
     #[arg(long, hide = true, value_name = "SIZE", value_parser = value::mebibytes)]
     pub tables_memory: Option<u64>,
 
+    /// What comes of it.
+    #[command(flatten)]
+    pub out: OutputArgs,
+}
+
+/// What becomes of a window: the report and files.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
     /// Write a file; its ending says what: .svg (flame graph), .folded, .pb.gz (pprof), .json; may be repeated
     #[arg(long, short, value_name = "NAME", help_heading = OUT, value_parser = value::output)]
     pub output: Vec<Output>,
@@ -231,6 +247,97 @@ pub struct RecordArgs {
     #[arg(long, short, requires = "output", help_heading = OUT)]
     pub quiet: bool,
 }
+
+/// Where the store is.
+#[derive(Args, Debug)]
+pub struct StoreArgs {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/profilerd", help_heading = STORE)]
+    pub store: PathBuf,
+}
+
+/// Arguments of `query`.
+#[derive(Args, Debug)]
+#[command(after_help = RANGES)]
+pub struct QueryArgs {
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// From this instant on: `15:00`, `10m ago`, `yesterday 9:30`
+    #[arg(long, value_name = "TIME", help_heading = STORE)]
+    pub since: String,
+    /// Up to this instant
+    #[arg(long, value_name = "TIME", default_value = "now", help_heading = STORE)]
+    pub until: String,
+    /// Only this process; may be repeated, as all of these
+    #[arg(long, short, value_name = "N", help_heading = ONLY, value_parser = value::pid)]
+    pub pid: Vec<u32>,
+    /// Only processes of this name, as `ps -o comm` shows it
+    #[arg(long, value_name = "NAME", help_heading = ONLY, value_parser = value::comm)]
+    pub comm: Vec<String>,
+    /// Only processes of this systemd unit
+    #[arg(long, value_name = "UNIT", help_heading = ONLY)]
+    pub unit: Vec<String>,
+    /// Only processes of this container: its id or the start of it
+    #[arg(long, value_name = "ID", help_heading = ONLY)]
+    pub container: Vec<String>,
+    /// Only processes of this service, as `profilerd ls` shows it
+    #[arg(long, value_name = "NAME", help_heading = ONLY)]
+    pub service: Vec<String>,
+    /// What comes of it.
+    #[command(flatten)]
+    pub out: OutputArgs,
+}
+
+/// Arguments of `ls`.
+#[derive(Args, Debug)]
+#[command(after_help = RANGES)]
+pub struct LsArgs {
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// From this instant on; without it, from the start
+    #[arg(long, value_name = "TIME", help_heading = STORE)]
+    pub since: Option<String>,
+    /// Up to this instant
+    #[arg(long, value_name = "TIME", default_value = "now", help_heading = STORE)]
+    pub until: String,
+}
+
+/// Arguments of `diff`.
+#[derive(Args, Debug)]
+#[command(after_help = DIFF_SIDES)]
+pub struct DiffArgs {
+    /// What it is compared with: `SINCE..UNTIL`, one process of it as `SINCE..UNTIL@NAME`, or a file
+    pub before: String,
+    /// What is compared
+    pub after: String,
+    /// The store
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Write the differential flame graph (.svg), or stacks with both times (.folded)
+    #[arg(long, short, value_name = "NAME", help_heading = OUT, value_parser = value::differential)]
+    pub output: Option<PathBuf>,
+    /// Which time is compared in the flame graph and the stacks
+    #[arg(long, value_enum, default_value_t = Clock::Wall, help_heading = OUT)]
+    pub clock: Clock,
+    /// How many functions and gaps the report lists
+    #[arg(long, value_name = "N", default_value_t = 10, help_heading = OUT, value_parser = value::count)]
+    pub top: usize,
+}
+
+const STORE: &str = "Which time";
+const ONLY: &str = "Only some of it (of one kind any, of several kinds all must match)";
+const RANGES: &str = "Times are local: `15:00`, `15:00:30`, `yesterday 9:30`, `2026-03-14 15:00`, `10m ago`, `now`; \
+    or with an offset, as RFC 3339: `2026-03-14T15:00:00Z`. A window of the store is shown whole or not at all.";
+const DIFF_SIDES: &str = "\
+A side is a range of the store, `14:00..14:05` or `10m ago..5m ago`; one process of it by name or pid, \
+`14:00..14:05@nginx`; or a .folded or .json file that profilerd wrote.
+
+Examples:
+  profilerd diff 14:00..14:05 15:00..15:05 -o diff.svg
+  profilerd diff 15:00..15:05@4242 15:00..15:05@4243
+  profilerd diff before.folded after.folded";
 
 const WHAT: &str = "What to profile (exactly one kind)";
 const HOW: &str = "How";
@@ -308,7 +415,9 @@ impl RecordArgs {
         Err(CliError::usage("nothing to profile was named")
             .remedy("`profilerd --pid N`, `--comm NAME`, `--cgroup PATH`, `--all`, or `profilerd -- COMMAND`"))
     }
+}
 
+impl OutputArgs {
     /// What parsing alone cannot see: the same file named twice.
     ///
     /// # Errors
@@ -380,8 +489,8 @@ mod tests {
 
     #[test]
     fn the_same_output_twice_is_refused() {
-        assert!(parse("--all -o a.svg -o a.json").unwrap().record.check().is_ok());
-        assert!(parse("--all -o a.svg -o a.svg").unwrap().record.check().is_err());
+        assert!(parse("--all -o a.svg -o a.json").unwrap().record.out.check().is_ok());
+        assert!(parse("--all -o a.svg -o a.svg").unwrap().record.out.check().is_err());
     }
 
     #[test]

@@ -38,7 +38,14 @@ fn synopsis(out: &mut dyn Write) -> io::Result<()> {
     roff.text([bold("profilerd"), roman(" "), roman(kinds), italic(" [OPTIONS]")]);
     roff.control("br", []);
     roff.text([bold("profilerd"), italic(" [OPTIONS]"), bold(" -- "), italic("COMMAND [ARGS...]")]);
-    for (name, rest) in [("explain", " [TERM]"), ("doctor", " [--pid N]"), ("completions", " SHELL")] {
+    for (name, rest) in [
+        ("query", " --since TIME [--until TIME] [OPTIONS]"),
+        ("ls", " [OPTIONS]"),
+        ("diff", " BEFORE AFTER [OPTIONS]"),
+        ("explain", " [TERM]"),
+        ("doctor", " [--pid N]"),
+        ("completions", " SHELL"),
+    ] {
         roff.control("br", []);
         roff.text([bold(format!("profilerd {name}")), italic(rest)]);
     }

@@ -2,11 +2,16 @@
 
 mod args;
 mod config;
+mod diff;
 mod doctor;
 mod error;
 mod explain;
+mod instant;
+mod ls;
 mod man;
+mod output;
 mod progress;
+mod query;
 pub mod record;
 mod serve;
 pub mod terminal;
@@ -20,7 +25,10 @@ use clap::{CommandFactory, Parser};
 
 use crate::model::nearest;
 
-pub use args::{Cli, Clock, Color, Command, ConfigArgs, DoctorArgs, ExplainArgs, RecordArgs, ServeArgs, Target};
+pub use args::{
+    Cli, Clock, Color, Command, ConfigArgs, DiffArgs, DoctorArgs, ExplainArgs, LsArgs, OutputArgs, QueryArgs,
+    RecordArgs, ServeArgs, StoreArgs, Target,
+};
 pub use error::CliError;
 pub use progress::Progress;
 pub use value::{Format, Output};
@@ -67,6 +75,9 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CliError> {
         Some(Command::Doctor(args)) => doctor::run(args),
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Config(args)) => config::run(args),
+        Some(Command::Query(args)) => query::run(args),
+        Some(Command::Ls(args)) => ls::run(args),
+        Some(Command::Diff(args)) => diff::run(args),
         Some(Command::Completions { shell }) => print(|out| {
             clap_complete::generate(*shell, &mut Cli::command(), "profilerd", out);
             Ok(())

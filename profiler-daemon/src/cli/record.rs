@@ -3,19 +3,17 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, Clock, Progress, RecordArgs, Target, terminal};
+use super::{CliError, Progress, RecordArgs, Target, output};
 use crate::daemon::command::{Held, Invoker, Released};
 use crate::daemon::{Pipeline, PipelineError, Plan, TABLES_BYTES};
 use crate::model::Window;
 use crate::model::text::printable;
 use crate::process;
-use crate::sink::{self, Sink, report};
 
 /// How often the target is asked whether it is still there.
 const POLL: Duration = Duration::from_millis(50);
@@ -25,9 +23,9 @@ const POLL: Duration = Duration::from_millis(50);
 /// # Errors
 /// What could not start or finish, with its remedy.
 pub fn run(args: &RecordArgs) -> Result<ExitCode, CliError> {
-    args.check()?;
+    args.out.check()?;
     let target = args.target()?;
-    let mut sinks = open_sinks(args)?;
+    let mut sinks = output::open(&args.out)?;
     let (plan, watched) = plan(args, &target)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (window, command) = runtime.block_on(capture(args, plan, watched, &target))?;
@@ -37,24 +35,8 @@ pub fn run(args: &RecordArgs) -> Result<ExitCode, CliError> {
         _ => None,
     };
     something_was_seen(&target, &window)?;
-    write(args, &window, &mut sinks)?;
+    output::write(&args.out, &window, &mut sinks)?;
     Ok(exit_code(status))
-}
-
-/// Every file is tried before the capture, not after.
-fn open_sinks(args: &RecordArgs) -> Result<Vec<Box<dyn Sink>>, CliError> {
-    let clock = match args.clock {
-        Clock::Wall => sink::Clock::Wall,
-        Clock::Cpu => sink::Clock::Cpu,
-        Clock::OffCpu => sink::Clock::OffCpu,
-    };
-    let mut sinks = Vec::new();
-    for output in &args.output {
-        let mut sink = sink::open(&output.path, clock).map_err(sink_error)?;
-        sink.check().map_err(sink_error)?;
-        sinks.push(sink);
-    }
-    Ok(sinks)
 }
 
 /// What to capture, and which processes' end ends the capture.
@@ -201,40 +183,6 @@ fn something_was_seen(target: &Target, window: &Window) -> Result<(), CliError> 
         Target::Cgroups(_) => error.remedy("cgroup.procs in its folder lists who belongs to it"),
         _ => error.remedy("a thread may be hidden from this machine's tracing; try another process"),
     })
-}
-
-/// Files first, so that the report can say what was written; a file that fails costs neither the
-/// others nor the report.
-fn write(args: &RecordArgs, window: &Window, sinks: &mut [Box<dyn Sink>]) -> Result<(), CliError> {
-    let mut written: Vec<(PathBuf, &str)> = Vec::new();
-    let mut failed = None;
-    for sink in sinks {
-        match sink.write(window) {
-            Ok(file) => written.push((file.path, file.open_with)),
-            Err(error) => {
-                let error = sink_error(error);
-                if let Some(earlier) = failed.replace(error) {
-                    eprint!("{earlier}");
-                }
-            }
-        }
-    }
-    if !args.quiet {
-        let options = terminal::report_options(args);
-        let printed = super::print(|out| report::write(window, &written, &options, out));
-        match (printed, &failed) {
-            // Two failures: that of the report is told here, and that of the file decides.
-            (Err(error), Some(_)) if !error.is_broken_pipe() => eprint!("{error}"),
-            (Err(error), None) => return Err(error),
-            _ => {}
-        }
-    }
-    failed.map_or(Ok(()), Err)
-}
-
-fn sink_error(error: sink::SinkError) -> CliError {
-    let remedy = error.remedy();
-    CliError::new(error).maybe_remedy(remedy)
 }
 
 fn pipeline_error(error: PipelineError) -> CliError {

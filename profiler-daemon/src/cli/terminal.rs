@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use super::args::{Color, RecordArgs};
+use super::args::{Color, OutputArgs};
 use crate::sink::report::Options;
 
 /// Columns of a report that goes into a pipe or a file.
@@ -11,7 +11,7 @@ const PIPE_COLUMNS: usize = 120;
 const COLUMNS: std::ops::RangeInclusive<usize> = 60..=140;
 
 /// How the text report is to look on this stdout.
-pub fn report_options(args: &RecordArgs) -> Options {
+pub fn report_options(args: &OutputArgs) -> Options {
     let terminal = io::stdout().is_terminal();
     Options {
         width: columns(),

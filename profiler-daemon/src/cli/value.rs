@@ -39,6 +39,14 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
         .ok_or_else(|| "a name ends in .svg, .folded, .pb.gz or .json".to_owned())
 }
 
+/// The name of a file that holds a difference.
+pub(super) fn differential(text: &str) -> Result<PathBuf, String> {
+    match output(text) {
+        Ok(Output { path, format: Format::Svg | Format::Folded }) => Ok(path),
+        _ => Err("a name ends in .svg or .folded".to_owned()),
+    }
+}
+
 /// A positive time: `10s`, `1m30s`, or a plain number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let explain = || "a time is written like 10s, 1m30s or 2.5 (seconds)".to_owned();

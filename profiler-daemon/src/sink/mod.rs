@@ -1,6 +1,7 @@
 //! One file a format. Sinks get finished, symbolized windows and only encode: no sink aggregates
 //! or symbolizes for itself.
 
+pub mod diff;
 mod error;
 mod file;
 mod flame_tree;

@@ -8,6 +8,7 @@ use super::encode::{Clock, full_histogram};
 use super::filter::Picked;
 use super::rows;
 use super::segment::Segment;
+use super::table::Text;
 use crate::aggregate::merge::{Merge, Part};
 use crate::model::{
     Context, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, ThreadTime, UnixNs, WaitClass,
@@ -39,9 +40,10 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
             merge.program(wanted.part, program(&row));
         }
     }
+    let mut names = Names::default();
     for row in segment.windows::<rows::Thread>(&range)? {
         if let Some(wanted) = find(row.window).filter(|_| picked.has(row.pid, row.generation)) {
-            merge.thread(wanted.part, thread(row));
+            merge.thread(wanted.part, thread(row, &mut names));
         }
     }
     for row in segment.windows::<rows::CpuSample>(&range)? {
@@ -66,7 +68,7 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
                 tid: row.tid,
                 user_stack: stacks.id(row.user_stack)?,
                 kernel_stack: stacks.id(row.kernel_stack)?,
-                class: classes.number(&row.class),
+                class: classes.number(&row.class.text()),
                 syscall: row.syscall,
                 generation: row.generation,
                 sampling: row.sampling,
@@ -91,7 +93,7 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
                     tid: row.tid,
                     user_stack: stacks.id(row.user_stack)?,
                     kernel_stack: stacks.id(row.kernel_stack)?,
-                    class: classes.number(&row.class),
+                    class: classes.number(&row.class.text()),
                     syscall: row.syscall,
                     generation: row.generation,
                     sampling: row.sampling,
@@ -114,11 +116,13 @@ pub(super) fn context(row: &rows::Window) -> (MonoNs, MonoNs, Context) {
     let losses = row.loss_causes.iter().zip(&row.loss_counts);
     let wakers = row.waker_pids.iter().zip(&row.waker_tids).zip(&row.waker_comms);
     let context = Context {
-        target: row.target.to_string(),
+        target: row.target.text().into_owned(),
         cpus: row.cpus,
         rate_hz: row.rate_hz,
         min_wait_ns: row.min_wait_ns,
-        losses: Losses { by_cause: losses.filter_map(|(cause, count)| Some((known(cause)?, *count))).collect() },
+        losses: Losses {
+            by_cause: losses.filter_map(|(cause, count)| Some((known(&cause.text())?, *count))).collect(),
+        },
         overhead: Overhead {
             kernel_ns: row.overhead_kernel_ns,
             kernel_runs: row.overhead_kernel_runs,
@@ -133,7 +137,7 @@ pub(super) fn context(row: &rows::Window) -> (MonoNs, MonoNs, Context) {
             kernel_memo: (row.kernel_stacks_recognised, row.kernel_stacks_walked),
         },
         start: UnixNs(row.start.0),
-        waker_names: wakers.map(|((pid, tid), comm)| ((*pid, *tid), comm.clone())).collect(),
+        waker_names: wakers.map(|((pid, tid), comm)| ((*pid, *tid), comm.text().into())).collect(),
     };
     let start = MonoNs(row.start_mono_ns);
     (start, MonoNs(row.start_mono_ns.wrapping_add(row.duration_ns)), context)
@@ -146,17 +150,17 @@ pub(super) fn program(row: &rows::Program) -> Program {
         generation: row.generation,
         parent: row.parent,
         born: UnixNs(row.born.0),
-        comm: row.comm.clone(),
-        executable: row.executable.clone(),
-        build_id: row.build_id.clone(),
-        cgroup: row.cgroup.clone(),
-        container_id: row.container_id.clone(),
-        unit: row.unit.clone(),
-        service: row.service.clone(),
+        comm: row.comm.text().into(),
+        executable: row.executable.as_ref().map(|text| text.text().into()),
+        build_id: row.build_id.as_ref().map(|text| text.text().into()),
+        cgroup: row.cgroup.as_ref().map(|text| text.text().into()),
+        container_id: row.container_id.as_ref().map(|text| text.text().into()),
+        unit: row.unit.as_ref().map(|text| text.text().into()),
+        service: row.service.text().into(),
     }
 }
 
-fn thread(row: rows::Thread) -> ThreadTime {
+fn thread(row: rows::Thread, names: &mut Names) -> ThreadTime {
     ThreadTime {
         pid: row.pid,
         tid: row.tid,
@@ -178,7 +182,7 @@ fn thread(row: rows::Thread) -> ThreadTime {
         blocks: row.blocks,
         preemptions: row.preemptions,
         ended: row.ended,
-        comm: row.comm,
+        comm: names.share(row.comm),
     }
 }
 
@@ -225,31 +229,16 @@ impl<'a> Stacks<'a> {
         }
     }
 
-    /// Adds the stacks that were used, with their frames.
+    /// Adds the stacks that were used, with their frames, unless they are known from another segment.
     fn used(self, merge: &mut Merge) -> Result<(), StoreError> {
-        let kinds: BTreeMap<&str, FrameKind> =
-            [FrameKind::Native, FrameKind::Kernel, FrameKind::Note].map(|kind| (kind.name(), kind)).into();
-        let rows = self.segment.all::<rows::Frame>()?;
-        let mut frames: Vec<Frame> = Vec::with_capacity(rows.len());
-        for row in rows {
-            frames.push(Frame {
-                kind: kinds.get(&*row.kind).copied().unwrap_or(FrameKind::Native),
-                function: row.function,
-                file: row.file,
-                line: row.line,
-                module: row.module,
-                build_id: row.build_id,
-                offset: row.offset,
-                inlined: row.inlined,
-            });
-        }
-        for (row, _) in self.rows.into_iter().zip(self.used).filter(|(_, used)| *used) {
-            let stack: Option<Arc<[Frame]>> =
-                row.frames.iter().map(|number| frames.get(*number as usize).cloned()).collect();
-            let stack = stack.ok_or_else(|| StoreError::damaged(&self.segment.path, "a stack has an unknown frame"))?;
-            if !stack.is_empty() {
-                merge.frames(row.stack_id, stack);
-            }
+        let Stacks { segment, rows, used } = self;
+        let new: Vec<rows::Stack> = rows
+            .into_iter()
+            .zip(used)
+            .filter_map(|(row, used)| (used && !merge.has_frames(row.stack_id)).then_some(row))
+            .collect();
+        let frames = frames(segment, &new)?;
+        for row in new {
             if let Some(outcome) = row.outcome {
                 let raw = RawStack {
                     pid: row.pid,
@@ -262,8 +251,63 @@ impl<'a> Stacks<'a> {
                 };
                 merge.stack(row.stack_id, raw);
             }
+            if !row.frames.is_empty() {
+                let frame =
+                    |number: &u32| frames[*number as usize].clone().expect("all that these stacks have are there");
+                merge.frames(row.stack_id, row.frames.iter().map(frame).collect());
+            }
         }
         Ok(())
+    }
+}
+
+/// The frames that stacks have, by number; the others stay absent.
+fn frames(segment: &Segment, stacks: &[rows::Stack]) -> Result<Vec<Option<Frame>>, StoreError> {
+    if stacks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = segment.all::<rows::Frame>()?;
+    let mut needed = vec![false; rows.len()];
+    for number in stacks.iter().flat_map(|stack| &stack.frames) {
+        match needed.get_mut(*number as usize) {
+            Some(needed) => *needed = true,
+            None => return Err(StoreError::damaged(&segment.path, format!("there is no frame {number}"))),
+        }
+    }
+    let kinds: BTreeMap<&str, FrameKind> =
+        [FrameKind::Native, FrameKind::Kernel, FrameKind::Note].map(|kind| (kind.name(), kind)).into();
+    let mut names: [Names; 4] = Default::default();
+    let frames = rows.into_iter().zip(needed).map(|(row, needed)| {
+        needed.then(|| Frame {
+            kind: kinds.get(&*row.kind.text()).copied().unwrap_or(FrameKind::Native),
+            function: row.function.map(|text| names[0].share(text)),
+            file: row.file.map(|text| names[1].share(text)),
+            line: row.line,
+            module: row.module.map(|text| names[2].share(text)),
+            build_id: row.build_id.map(|text| names[3].share(text)),
+            offset: row.offset,
+            inlined: row.inlined,
+        })
+    });
+    Ok(frames.collect())
+}
+
+/// Shares the text of rows that follow each other: they are sorted so that most have the same.
+#[derive(Default)]
+struct Names {
+    last: Option<(Text, Arc<str>)>,
+}
+
+impl Names {
+    fn share(&mut self, text: Text) -> Arc<str> {
+        match &self.last {
+            Some((last, shared)) if *last == text => shared.clone(),
+            _ => {
+                let shared: Arc<str> = text.text().into();
+                self.last = Some((text, shared.clone()));
+                shared
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::rows::{self, Tables};
-use super::table::Time;
+use super::table::{Text, Time};
 use crate::model::{self, Capture, Frame, MonoNs, Recording, ThreadTime, UnixNs, WaitClass};
 use profiler_common::histogram::{BUCKETS, bucket};
 use profiler_common::wire::{OffCpuKey, OffCpuValue, cpu_mode};
@@ -15,7 +15,7 @@ pub(super) fn tables(recording: &Recording, window: u64) -> Tables {
     let Recording { capture, frames: _, programs, context } = recording;
     let mut stacks = Stacks::new(recording);
     let clock = Clock { unix: context.start, mono: capture.start };
-    let classes: Vec<Arc<str>> = WaitClass::ALL.iter().map(|class| class.name().into()).collect();
+    let classes: Vec<Text> = WaitClass::ALL.iter().map(|class| class.name().into()).collect();
     let class = |number: u32| classes[WaitClass::from_number(number) as usize].clone();
 
     let cpu_samples = capture.cpu_samples.iter().map(|sample| rows::CpuSample {
@@ -140,13 +140,17 @@ fn window(recording: &Recording, window: u64, tables: &Tables) -> rows::Window {
         loss_counts: context.losses.by_cause.values().copied().collect(),
         waker_pids: wakers.iter().map(|((pid, _), _)| *pid).collect(),
         waker_tids: wakers.iter().map(|((_, tid), _)| *tid).collect(),
-        waker_comms: wakers.iter().map(|(_, comm)| (*comm).clone()).collect(),
+        waker_comms: wakers.iter().map(|(_, comm)| text(comm)).collect(),
         processes: processes.len() as u32,
         threads: tables.threads.len() as u32,
         cpu_samples: tables.cpu_samples.len() as u64,
         off_cpu: tables.off_cpu.len() as u64,
         waits: tables.waits.len() as u64,
     }
+}
+
+fn text(text: &Arc<str>) -> Text {
+    (&**text).into()
 }
 
 fn program(program: &model::Program, window: u64) -> rows::Program {
@@ -157,13 +161,13 @@ fn program(program: &model::Program, window: u64) -> rows::Program {
         generation: program.generation,
         parent: program.parent,
         born: Time(program.born.0),
-        comm: program.comm.clone(),
-        executable: program.executable.clone(),
-        build_id: program.build_id.clone(),
-        cgroup: program.cgroup.clone(),
-        container_id: program.container_id.clone(),
-        unit: program.unit.clone(),
-        service: program.service.clone(),
+        comm: text(&program.comm),
+        executable: program.executable.as_ref().map(text),
+        build_id: program.build_id.as_ref().map(text),
+        cgroup: program.cgroup.as_ref().map(text),
+        container_id: program.container_id.as_ref().map(text),
+        unit: program.unit.as_ref().map(text),
+        service: text(&program.service),
     }
 }
 
@@ -176,7 +180,7 @@ fn thread(thread: &ThreadTime, window: u64) -> rows::Thread {
         tid: thread.tid,
         born_mono_ns: thread.born_ns,
         generation: thread.generation,
-        comm: thread.comm.clone(),
+        comm: text(&thread.comm),
         start_ns: thread.start_ns,
         ended: thread.ended,
         blocks: thread.blocks,
@@ -285,11 +289,11 @@ impl<'a> Stacks<'a> {
         let row = |(number, frame): (u32, &Frame)| rows::Frame {
             frame: number,
             kind: frame.kind.name().into(),
-            function: frame.function.clone(),
-            file: frame.file.clone(),
+            function: frame.function.as_ref().map(text),
+            file: frame.file.as_ref().map(text),
             line: frame.line,
-            module: frame.module.clone(),
-            build_id: frame.build_id.clone(),
+            module: frame.module.as_ref().map(text),
+            build_id: frame.build_id.as_ref().map(text),
             offset: frame.offset,
             inlined: frame.inlined,
         };

@@ -21,5 +21,5 @@ mod writer;
 pub use counters::Counters;
 pub use error::StoreError;
 pub use filter::Filter;
-pub use reader::{Found, Reader, StoredWindow, TimeRange};
+pub use reader::{Found, Reader, Service, StoredWindow, TimeRange};
 pub use writer::{Limits, Store};

@@ -1,5 +1,6 @@
 //! What a store holds, for those who ask. Readers need no lock: segments appear whole, and what is there does not change.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -70,6 +71,22 @@ impl StoredWindow {
     }
 }
 
+/// What a service did in a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Service {
+    /// Its name, as [`Program::service`].
+    pub name: Arc<str>,
+    /// Processes that it had.
+    pub processes: usize,
+    /// Time of its threads.
+    pub wall_ns: u64,
+    /// Part of it on a CPU.
+    pub on_cpu_ns: u64,
+    /// Part of it runnable but not executing.
+    pub run_queue_ns: u64,
+    pids: BTreeSet<u32>,
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -124,6 +141,35 @@ impl Reader {
             let chosen = choose(segments, range)?;
             Ok((join(segments, &chosen, filter)?, chosen))
         })
+    }
+
+    /// How much each service ran in a range, by time on CPU, largest first. Only the ledgers are read.
+    ///
+    /// # Errors
+    /// The store could not be read. A damaged segment is left out.
+    pub fn services(&self, range: TimeRange) -> Result<Vec<Service>, StoreError> {
+        let mut services: BTreeMap<Arc<str>, Service> = BTreeMap::new();
+        for segment in retry(|| layout::list(&self.store))?.segments {
+            if !range.meets(segment.manifest.start_ns, segment.manifest.end_ns) {
+                continue;
+            }
+            match sum_services(&segment, range, &mut services) {
+                // Sealed or removed meanwhile, or damaged: the sums are of what is there.
+                Err(error) if error.is_of_segment() || error.is_gone() => {}
+                result => result?,
+            }
+        }
+        let mut services: Vec<Service> = services.into_values().collect();
+        services.sort_by_key(|service| (std::cmp::Reverse(service.on_cpu_ns), service.name.clone()));
+        Ok(services)
+    }
+
+    /// The bytes on disk of all segments.
+    ///
+    /// # Errors
+    /// The store could not be read.
+    pub fn bytes(&self) -> Result<u64, StoreError> {
+        Ok(layout::list(&self.store)?.segments.iter().map(|segment| segment.bytes).sum())
     }
 
     /// Reads the first window with a higher number than `sequence`, as it was stored: 0 begins with the first one that is
@@ -226,7 +272,7 @@ fn join(segments: &[Segment], chosen: &[Chosen], filter: &Filter) -> Result<Opti
     for (segment, windows) in used() {
         decode::read(&segments[segment], windows, &picked, &mut merge).map_err(failed(segment))?;
     }
-    let target = chosen.first().map(|chosen| chosen.row.target.to_string());
+    let target = chosen.first().map(|chosen| chosen.row.target.text().into_owned());
     Ok(merge.finish(target.unwrap_or_default()))
 }
 
@@ -241,12 +287,46 @@ fn first_after(path: &Path, sequence: u64) -> Result<Option<(StoredWindow, Recor
     Ok(joined.map(|recording| (window, recording)))
 }
 
+/// Adds what the services did in the windows of a segment that meet a range.
+fn sum_services(
+    segment: &Segment,
+    range: TimeRange,
+    services: &mut BTreeMap<Arc<str>, Service>,
+) -> Result<(), StoreError> {
+    let windows = segment.all::<rows::Window>()?;
+    let meets = |row: &&rows::Window| range.meets(row.start.0, row.start.0.saturating_add(row.duration_ns));
+    let windows: BTreeSet<u64> = windows.iter().filter(meets).map(|row| row.window).collect();
+    let (Some(first), Some(last)) = (windows.first(), windows.last()) else { return Ok(()) };
+    let names: HashMap<(u32, u32), Arc<str>> = segment
+        .all::<rows::Program>()?
+        .iter()
+        .map(|row| ((row.pid, row.generation), row.service.text().into()))
+        .collect();
+    let unknown: Arc<str> = "".into();
+    for row in segment.windows::<rows::ThreadSum>(&(*first..=*last))? {
+        if !windows.contains(&row.window) {
+            continue;
+        }
+        let name = names.get(&(row.pid, row.generation)).unwrap_or(&unknown);
+        let service = match services.get_mut(name) {
+            Some(service) => service,
+            None => services.entry(name.clone()).or_insert(Service { name: name.clone(), ..Service::default() }),
+        };
+        service.wall_ns += row.wall_ns;
+        service.on_cpu_ns += row.on_cpu_ns;
+        service.run_queue_ns += row.run_queue_ns;
+        service.pids.insert(row.pid);
+        service.processes = service.pids.len();
+    }
+    Ok(())
+}
+
 fn stored(row: &rows::Window) -> StoredWindow {
     StoredWindow {
         sequence: row.window,
         start: UnixNs(row.start.0),
         duration_ns: row.duration_ns,
-        target: row.target.clone(),
+        target: row.target.text().into(),
         processes: row.processes,
         threads: row.threads,
         cpu_samples: row.cpu_samples,

@@ -4,9 +4,7 @@
 //! `window` is the number of a window. `user_stack` and `kernel_stack` are numbers in `stacks` of the same segment, 0
 //! says that there is none. Times are on the wall clock as the window's own start has it.
 
-use std::sync::Arc;
-
-use super::table::{Time, table};
+use super::table::{Text, Time, table};
 use profiler_common::class;
 
 /// Version of the tables and of the manifest.
@@ -20,7 +18,7 @@ table! {
         duration_ns: u64 = Plain,
         /// `start` on the kernel's clock: what the times of all rows are relative to.
         start_mono_ns: u64 = Delta,
-        target: Arc<str> = Dictionary,
+        target: Text = Dictionary,
         cpus: u32 = Dictionary,
         rate_hz: u32 = Dictionary,
         min_wait_ns: u64 = Dictionary,
@@ -37,12 +35,12 @@ table! {
         user_stacks_skipped: u64 = Plain,
         kernel_stacks_recognised: u64 = Plain,
         kernel_stacks_walked: u64 = Plain,
-        loss_causes: Vec<Arc<str>> = Dictionary,
+        loss_causes: Vec<Text> = Dictionary,
         loss_counts: Vec<u64> = Dictionary,
         /// Threads that woke others without being accounted themselves.
         waker_pids: Vec<u32> = Dictionary,
         waker_tids: Vec<u32> = Dictionary,
-        waker_comms: Vec<Arc<str>> = Dictionary,
+        waker_comms: Vec<Text> = Dictionary,
         /// Rows of the window in the other tables.
         processes: u32 = Plain,
         threads: u32 = Plain,
@@ -61,13 +59,13 @@ table! {
         generation: u32 = Plain,
         parent: u32 = Dictionary,
         born: Time = Plain,
-        comm: Arc<str> = Dictionary,
-        executable: Option<Arc<str>> = Dictionary,
-        build_id: Option<Arc<str>> = Dictionary,
-        cgroup: Option<Arc<str>> = Dictionary,
-        container_id: Option<Arc<str>> = Dictionary,
-        unit: Option<Arc<str>> = Dictionary,
-        service: Arc<str> = Dictionary,
+        comm: Text = Dictionary,
+        executable: Option<Text> = Dictionary,
+        build_id: Option<Text> = Dictionary,
+        cgroup: Option<Text> = Dictionary,
+        container_id: Option<Text> = Dictionary,
+        unit: Option<Text> = Dictionary,
+        service: Text = Dictionary,
     }
 }
 
@@ -79,7 +77,7 @@ table! {
         tid: u32 = Dictionary,
         born_mono_ns: u64 = Dictionary,
         generation: u32 = Dictionary,
-        comm: Arc<str> = Dictionary,
+        comm: Text = Dictionary,
         start_ns: u64 = Dictionary,
         ended: bool = Plain,
         blocks: u64 = Plain,
@@ -109,9 +107,21 @@ table! {
 }
 
 table! {
+    /// Of a thread's time only where it went at all.
+    ThreadSum in "threads" {
+        window: u64 = Dictionary,
+        pid: u32 = Dictionary,
+        generation: u32 = Dictionary,
+        wall_ns: u64 = Dictionary,
+        on_cpu_ns: u64 = Plain,
+        run_queue_ns: u64 = Plain,
+    }
+}
+
+table! {
     /// One on-CPU sample.
     CpuSample in "cpu_samples" {
-        window: u64 = Dictionary,
+        window: u64 = Plain,
         time: Time = Plain,
         cpu: u32 = Dictionary,
         pid: u32 = Dictionary,
@@ -119,7 +129,7 @@ table! {
         generation: u32 = Dictionary,
         /// Whether it hit the kernel.
         in_kernel: bool = Plain,
-        user_stack: u32 = Plain,
+        user_stack: u32 = Delta,
         kernel_stack: u32 = Dictionary,
     }
 }
@@ -131,7 +141,7 @@ table! {
         pid: u32 = Dictionary,
         tid: u32 = Dictionary,
         generation: u32 = Dictionary,
-        class: Arc<str> = Dictionary,
+        class: Text = Dictionary,
         syscall: i32 = Dictionary,
         sampling: u32 = Dictionary,
         user_stack: u32 = Plain,
@@ -160,7 +170,7 @@ table! {
         pid: u32 = Dictionary,
         tid: u32 = Dictionary,
         generation: u32 = Dictionary,
-        class: Arc<str> = Dictionary,
+        class: Text = Dictionary,
         syscall: i32 = Dictionary,
         sampling: u32 = Dictionary,
         user_stack: u32 = Plain,
@@ -194,12 +204,12 @@ table! {
     Frame in "frames" {
         /// From 0.
         frame: u32 = Delta,
-        kind: Arc<str> = Dictionary,
-        function: Option<Arc<str>> = Dictionary,
-        file: Option<Arc<str>> = Dictionary,
+        kind: Text = Dictionary,
+        function: Option<Text> = Dictionary,
+        file: Option<Text> = Dictionary,
         line: Option<u32> = Plain,
-        module: Option<Arc<str>> = Dictionary,
-        build_id: Option<Arc<str>> = Dictionary,
+        module: Option<Text> = Dictionary,
+        build_id: Option<Text> = Dictionary,
         offset: Option<u64> = Plain,
         inlined: bool = Plain,
     }

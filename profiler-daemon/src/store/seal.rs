@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::path::Path;
 
+use parquet::basic::{Compression, ZstdLevel};
+
 use super::StoreError;
 use super::rows;
 use super::segment::{Draft, Segment};
@@ -36,7 +38,8 @@ pub(super) fn seal(segments: &[Segment], scratch: &Path) -> Result<Draft, SealEr
         [only] => (only.manifest.first, only.manifest.last),
         [] => unreachable!("the caller has at least one"),
     };
-    let mut draft = Draft::begin(scratch, first..=last, LEVEL)?;
+    let level = ZstdLevel::try_new(LEVEL).map_err(|error| StoreError::table("compress", scratch, error))?;
+    let mut draft = Draft::begin(scratch, first..=last, Compression::ZSTD(level))?;
     let windows: Vec<rows::Window> = all(segments)?;
     draft.contains(&windows);
     draft.table(&windows)?;
@@ -145,31 +148,43 @@ fn dictionary(segments: &[Segment], draft: &mut Draft) -> Result<Vec<Vec<u32>>, 
     let mut by_id: HashMap<u64, u32> = HashMap::new();
     let mut numbers = Vec::new();
     for (index, segment) in segments.iter().enumerate() {
-        let own_frames = segment.all::<rows::Frame>().map_err(of(index))?;
-        let own_frames: Vec<u32> = own_frames
-            .into_iter()
-            .map(|mut row| {
-                row.frame = 0;
-                let next = frames.len() as u32;
-                *frames.entry(Place(row)).or_insert(next)
-            })
-            .collect();
         let mut own = vec![0];
-        for mut row in segment.all::<rows::Stack>().map_err(of(index))? {
-            let moved = row.frames.iter().map(|frame| own_frames.get(*frame as usize).copied());
-            let unknown = || StoreError::damaged(&segment.path, "a stack has an unknown frame");
-            row.frames = moved.collect::<Option<_>>().ok_or_else(unknown).map_err(of(index))?;
+        let mut new = Vec::new();
+        for row in segment.all::<rows::Stack>().map_err(of(index))? {
             let next = stacks.len() as u32;
             let place = *by_id.entry(row.stack_id).or_insert(next);
+            own.push(place + 1);
             match stacks.get_mut(place as usize) {
-                None => stacks.push(row),
+                None => {
+                    new.push(place);
+                    stacks.push(row);
+                }
                 // It was only named before, and arrived later.
-                Some(known) if known.frames.is_empty() => *known = row,
+                Some(known) if known.frames.is_empty() && !row.frames.is_empty() => {
+                    new.push(place);
+                    *known = row;
+                }
                 Some(_) => {}
             }
-            own.push(place + 1);
         }
         numbers.push(own);
+        // Only what new stacks have: most stacks are in many windows.
+        let mut rows: Vec<Option<rows::Frame>> =
+            segment.all::<rows::Frame>().map_err(of(index))?.into_iter().map(Some).collect();
+        let mut moved: Vec<Option<u32>> = vec![None; rows.len()];
+        for frame in new.iter().flat_map(|place| stacks[*place as usize].frames.iter()) {
+            let unknown = || StoreError::damaged(&segment.path, format!("there is no frame {frame}"));
+            let number = moved.get_mut(*frame as usize).ok_or_else(unknown).map_err(of(index))?;
+            if let Some(mut row) = rows[*frame as usize].take() {
+                row.frame = 0;
+                let next = frames.len() as u32;
+                *number = Some(*frames.entry(Place(row)).or_insert(next));
+            }
+        }
+        for place in new {
+            let moved = |frame: &mut u32| *frame = moved[*frame as usize].expect("each of them was moved");
+            stacks[place as usize].frames.iter_mut().for_each(moved);
+        }
     }
 
     let frame_numbers = write_frames(frames, draft)?;

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use parquet::basic::Compression;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -129,7 +130,12 @@ impl Segment {
         let sum = self.manifest.tables.get(R::TABLE).ok_or_else(|| damaged("is not in its manifest"))?;
         let path = self.path.join(format!("{}.parquet", R::TABLE));
         let data = File::open(&path).and_then(|file| read_at_most(file, sum.bytes + 1));
-        let data = data.map_err(|source| StoreError::io("read", path, source))?;
+        let data = match data {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.join(MANIFEST).exists() => {
+                return Err(damaged("is missing"));
+            }
+            data => data.map_err(|source| StoreError::io("read", path, source))?,
+        };
         if data.len() as u64 != sum.bytes || crc32fast::hash(&data) != sum.crc32 {
             return Err(damaged("is not what was written"));
         }
@@ -160,17 +166,20 @@ impl Segment {
 /// A segment that is being written. Its folder goes away unless it is published.
 pub(super) struct Draft {
     folder: PathBuf,
-    level: i32,
+    compression: Compression,
     about: Vec<(&'static str, String)>,
     manifest: Manifest,
 }
 
 impl Draft {
-    /// Begins a segment in `scratch`, which is on the same file system as its later place. `level` is zstd's.
-    ///
+    /// Begins a segment in `scratch`, which is on the same file system as its later place.     ///
     /// # Errors
     /// The folder could not be made.
-    pub(super) fn begin(scratch: &Path, windows: RangeInclusive<u64>, level: i32) -> Result<Draft, StoreError> {
+    pub(super) fn begin(
+        scratch: &Path,
+        windows: RangeInclusive<u64>,
+        compression: Compression,
+    ) -> Result<Draft, StoreError> {
         let (first, last) = windows.into_inner();
         let folder = scratch.join(name(first, last));
         // What a failed attempt may have left.
@@ -188,7 +197,7 @@ impl Draft {
             end_ns: 0,
             tables: BTreeMap::new(),
         };
-        Ok(Draft { folder, level, about, manifest })
+        Ok(Draft { folder, compression, about, manifest })
     }
 
     /// Begins a table.
@@ -196,7 +205,7 @@ impl Draft {
     /// # Errors
     /// Its file could not be made.
     pub(super) fn writer<R: Row>(&self) -> Result<TableWriter<R>, StoreError> {
-        TableWriter::create(&self.folder, self.manifest.first, self.level, &self.about)
+        TableWriter::create(&self.folder, self.manifest.first, self.compression, &self.about)
             .map_err(|error| StoreError::table("begin", &self.folder, error))
     }
 

@@ -6,6 +6,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parquet::basic::Compression;
+
 use super::encode;
 use super::layout::{self, HOUR_NS, RECENT, SCRATCH, SEALED, TORN};
 use super::seal::{self, SealError};
@@ -13,8 +15,9 @@ use super::segment::{Draft, Segment, parse_name, remove_folder, sync_folder};
 use super::{Counters, StoreError};
 use crate::model::{Recording, UnixNs};
 
-/// How hard the segment of one window is compressed, by zstd's measure: it is soon made anew.
-const LEVEL: i32 = 1;
+/// How the segment of one window is compressed: fast, since it is soon made anew. Zstandard would spend more time on its
+/// working memory than on these small columns.
+const COMPRESSION: Compression = Compression::SNAPPY;
 /// How long after the end of an hour it is sealed even if no window of the next one came.
 const GRACE_NS: u64 = 60_000_000_000;
 /// Most damaged segments that are kept for a look.
@@ -128,10 +131,11 @@ impl Store {
         self.next += 1;
         let tables = encode::tables(recording, sequence);
         loop {
-            let written = Draft::begin(&self.path.join(SCRATCH), sequence..=sequence, LEVEL).and_then(|mut draft| {
-                draft.tables(&tables)?;
-                draft.publish(&self.path.join(RECENT))
-            });
+            let written =
+                Draft::begin(&self.path.join(SCRATCH), sequence..=sequence, COMPRESSION).and_then(|mut draft| {
+                    draft.tables(&tables)?;
+                    draft.publish(&self.path.join(RECENT))
+                });
             match written {
                 Ok(segment) => {
                     self.segments.push(segment);

@@ -4,5 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
+mod duckdb;
+mod full_disk;
 mod made;
+mod recovery;
 mod round_trip;

@@ -11,6 +11,7 @@ mod overhead;
 mod price;
 mod process;
 mod programs;
+mod store;
 mod summary;
 mod table;
 mod tables;
@@ -33,6 +34,8 @@ pub(crate) enum Bench {
     /// Compilers, node, python3, postgres and chromium, each profiled at work. Needs root; programs that
     /// are not installed are left out.
     Unwind(unwind::Args),
+    /// Size and speed of the store on a synthetic hour that is hard on purpose, as a Markdown table
+    Store(store::Args),
     /// Time and size of the unwind tables of large programs and libraries, as a Markdown table
     Tables(tables::Args),
     /// What it costs to walk stacks without frame pointers, as Markdown tables
@@ -50,6 +53,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Overhead(args) => overhead::run(args),
         Bench::Unwind(args) => unwind::run(args),
+        Bench::Store(args) => store::run(args),
         Bench::Tables(args) => tables::run(args),
         Bench::Walk(args) => walk::run(args),
     }

@@ -3,6 +3,7 @@
 //! The answer first: where the wall time went, then the places that cost most, then the functions on
 //! CPU, then how good these numbers are and what to do next.
 
+mod diff;
 mod folded;
 mod functions;
 mod gaps;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::Window;
+pub use diff::write_diff;
 use line::{Line, Page, Style};
 use parts::Parts;
 

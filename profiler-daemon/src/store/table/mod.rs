@@ -11,7 +11,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 pub(super) use read::{Columns, TableReader};
-pub(super) use value::{Time, Value};
+pub(super) use value::{Text, Time, Value};
 pub(super) use write::{FileSum, Group, TableWriter};
 
 /// How a column is laid out before it is compressed.

@@ -7,32 +7,39 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::TypePtr;
 
-use super::{Row, Value, WINDOW, schema};
+use super::{Column, Row, Value, WINDOW};
 
 /// Reads the file of a table. The bytes must be those that were written: their checksum was compared before, since a
 /// decoder of damaged Parquet may panic or ask for any amount of memory.
 pub(in crate::store) struct TableReader<R> {
     file: SerializedFileReader<Bytes>,
+    /// Where each column of the rows is in the file.
+    places: Vec<usize>,
     row: PhantomData<fn() -> R>,
 }
 
-/// The columns of one row group, in order.
+/// The columns of one row group, in the order of the fields.
 pub(in crate::store) struct Columns<'a> {
     group: Box<dyn RowGroupReader + 'a>,
-    next: usize,
+    places: &'a [usize],
     rows: usize,
 }
 
 impl<R: Row> TableReader<R> {
-    /// Opens a file and compares its columns with those of the table.
+    /// Opens a file and finds the columns of the rows: it may have others, which are not read.
     pub(in crate::store) fn open(bytes: Bytes) -> Result<TableReader<R>, ParquetError> {
         let file = SerializedFileReader::new(bytes)?;
-        let expected = schema(R::TABLE, &R::columns()?)?;
-        if file.metadata().file_metadata().schema() != &*expected {
-            return Err(ParquetError::General(format!("table `{}` has other columns", R::TABLE)));
-        }
-        Ok(TableReader { file, row: PhantomData })
+        let found = file.metadata().file_metadata().schema().get_fields();
+        let place = |column: &Column| {
+            let is_it = |field: &TypePtr| **field == column.schema;
+            let unknown = || ParquetError::General(format!("there is no column `{}` of its type", column.path));
+            found.iter().position(is_it).ok_or_else(unknown)
+        };
+        // No column has several leaves, so fields and leaves have the same numbers.
+        let places = R::columns()?.iter().map(place).collect::<Result<_, _>>()?;
+        Ok(TableReader { file, places, row: PhantomData })
     }
 
     /// All rows.
@@ -51,7 +58,7 @@ impl<R: Row> TableReader<R> {
     }
 
     /// The row groups that may have some of these windows.
-    pub(in crate::store) fn groups(&self, windows: &RangeInclusive<u64>) -> Vec<usize> {
+    fn groups(&self, windows: &RangeInclusive<u64>) -> Vec<usize> {
         let metadata = self.file.metadata();
         let column = metadata.file_metadata().schema_descr().columns().iter().position(|it| it.name() == WINDOW);
         let may_have = |group: &usize| {
@@ -69,11 +76,10 @@ impl<R: Row> TableReader<R> {
     }
 
     /// The rows of one row group.
-    pub(in crate::store) fn group(&self, group: usize) -> Result<Vec<R>, ParquetError> {
+    fn group(&self, group: usize) -> Result<Vec<R>, ParquetError> {
         let group = self.file.get_row_group(group)?;
         let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        // The first column is `segment`.
-        R::read(&mut Columns { group, next: 1, rows })
+        R::read(&mut Columns { group, places: &self.places, rows })
     }
 }
 
@@ -85,8 +91,9 @@ impl Columns<'_> {
 
     /// The values of the next column, as many as there are rows.
     pub(in crate::store) fn next<T: Value>(&mut self) -> Result<Vec<T>, ParquetError> {
-        let column = self.group.get_column_reader(self.next)?;
-        self.next += 1;
-        T::read(self.rows, column)
+        let (place, rest) =
+            self.places.split_first().ok_or_else(|| ParquetError::General("no column is left".to_owned()))?;
+        self.places = rest;
+        T::read(self.rows, self.group.get_column_reader(*place)?)
     }
 }

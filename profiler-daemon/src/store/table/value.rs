@@ -1,6 +1,9 @@
 //! Rust types as columns.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
@@ -40,7 +43,7 @@ trait Cell: Sized {
     const PHYSICAL: Physical;
     fn logical() -> Option<LogicalType>;
     fn to(&self) -> <Self::Data as DataType>::T;
-    fn from(data: Vec<<Self::Data as DataType>::T>) -> Result<Vec<Self>, ParquetError>;
+    fn from(data: Vec<<Self::Data as DataType>::T>) -> Vec<Self>;
 }
 
 macro_rules! integer {
@@ -58,8 +61,8 @@ macro_rules! integer {
                 to(self)
             }
 
-            fn from(data: Vec<$repr>) -> Result<Vec<Self>, ParquetError> {
-                Ok(data.into_iter().map($from).collect())
+            fn from(data: Vec<$repr>) -> Vec<Self> {
+                data.into_iter().map($from).collect()
             }
         }
         required!($type);
@@ -85,7 +88,7 @@ macro_rules! required {
 
             fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
                 let data = read_all::<<$type as Cell>::Data>(rows, from, None, None)?;
-                checked(rows, <$type as Cell>::from(data)?)
+                checked(rows, <$type as Cell>::from(data))
             }
         }
     };
@@ -106,7 +109,62 @@ integer!(
 );
 integer!(bool, BoolType, BOOLEAN, bool, None, |it| *it, |it| it);
 
-impl Cell for Arc<str> {
+/// Text as it lies in a file: what is read is a part of its page, so a name that nobody asks for costs nothing.
+#[derive(Clone)]
+pub(in crate::store) struct Text(ByteArray);
+
+impl Text {
+    /// The text; what is not UTF-8 was not written by us.
+    pub(in crate::store) fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.0.data())
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text(ByteArray::from(Bytes::copy_from_slice(text.as_bytes())))
+    }
+}
+
+impl Default for Text {
+    fn default() -> Text {
+        Text(ByteArray::from(Bytes::new()))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.0.data() == other.0.data()
+    }
+}
+
+impl Eq for Text {}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Text) -> Ordering {
+        self.0.data().cmp(other.0.data())
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Text) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.data().hash(state);
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text().fmt(out)
+    }
+}
+
+impl Cell for Text {
     type Data = ByteArrayType;
     const PHYSICAL: Physical = Physical::BYTE_ARRAY;
 
@@ -115,22 +173,14 @@ impl Cell for Arc<str> {
     }
 
     fn to(&self) -> ByteArray {
-        ByteArray::from(Bytes::copy_from_slice(self.as_bytes()))
+        self.0.clone()
     }
 
-    /// Neighbours that are equal share their text: rows are sorted so that most are.
-    fn from(data: Vec<ByteArray>) -> Result<Vec<Self>, ParquetError> {
-        let mut texts: Vec<Arc<str>> = Vec::with_capacity(data.len());
-        for bytes in data {
-            match texts.last() {
-                Some(last) if last.as_bytes() == bytes.data() => texts.push(last.clone()),
-                _ => texts.push(bytes.as_utf8()?.into()),
-            }
-        }
-        Ok(texts)
+    fn from(data: Vec<ByteArray>) -> Vec<Self> {
+        data.into_iter().map(Text).collect()
     }
 }
-required!(Arc<str>);
+required!(Text);
 
 impl<T: Cell> Value for Option<T> {
     fn schema(name: &str) -> Result<Type, ParquetError> {
@@ -156,7 +206,7 @@ impl<T: Cell> Value for Option<T> {
     fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
         let mut levels = Vec::with_capacity(rows);
         let data = read_all::<T::Data>(rows, from, Some(&mut levels), None)?;
-        let mut present = T::from(data)?.into_iter();
+        let mut present = T::from(data).into_iter();
         checked(rows, levels.iter().map(|level| if *level > 0 { present.next() } else { None }).collect())
     }
 }
@@ -199,7 +249,7 @@ impl<T: Cell> Value for Vec<T> {
     fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
         let (mut present, mut goes_on) = (Vec::new(), Vec::new());
         let data = read_all::<T::Data>(rows, from, Some(&mut present), Some(&mut goes_on))?;
-        let mut elements = T::from(data)?.into_iter();
+        let mut elements = T::from(data).into_iter();
         let mut lists: Vec<Vec<T>> = Vec::with_capacity(rows);
         let mut at = 0;
         while at < goes_on.len() {

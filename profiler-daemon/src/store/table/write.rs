@@ -6,12 +6,12 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-use parquet::basic::{Compression, Encoding, Type as Physical, ZstdLevel};
+use parquet::basic::{Compression, Encoding, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, Type};
 
 use super::{Column, Packing, Row, SEGMENT, Value, schema};
 
@@ -40,17 +40,17 @@ pub(in crate::store) struct Group<'a> {
 }
 
 impl<R: Row> TableWriter<R> {
-    /// Begins the file in `folder`. `level` is zstd's; `about` goes into the footer.
+    /// Begins the file in `folder`. `about` goes into the footer.
     pub(in crate::store) fn create(
         folder: &Path,
         segment: u64,
-        level: i32,
+        compression: Compression,
         about: &[(&str, String)],
     ) -> Result<TableWriter<R>, ParquetError> {
         let columns = R::columns()?;
         let file = File::create_new(folder.join(file_name::<R>()))?;
         let out = Summed { out: BufWriter::with_capacity(1 << 16, file), hash: crc32fast::Hasher::new(), bytes: 0 };
-        let properties = Arc::new(properties(&columns, level, about)?);
+        let properties = Arc::new(properties(&columns, compression, about)?);
         let file = SerializedFileWriter::new(out, schema(R::TABLE, &columns)?, properties)?;
         Ok(TableWriter { file, segment, row: PhantomData })
     }
@@ -94,11 +94,15 @@ impl Group<'_> {
     }
 }
 
-fn properties(columns: &[Column], level: i32, about: &[(&str, String)]) -> Result<WriterProperties, ParquetError> {
+fn properties(
+    columns: &[Column],
+    compression: Compression,
+    about: &[(&str, String)],
+) -> Result<WriterProperties, ParquetError> {
     let about = about.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone())).collect();
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("profilerd ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
+        .set_compression(compression)
         .set_key_value_metadata(Some(about))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_statistics_truncate_length(Some(64))
@@ -109,13 +113,22 @@ fn properties(columns: &[Column], level: i32, about: &[(&str, String)]) -> Resul
         .set_column_dictionary_enabled(ColumnPath::from(SEGMENT), true);
     for Column { schema, path, packing } in columns {
         properties = properties.set_column_dictionary_enabled(path.clone(), *packing == Packing::Dictionary);
-        if *packing == Packing::Delta {
-            let is_text = schema.is_primitive() && schema.get_physical_type() == Physical::BYTE_ARRAY;
-            let encoding = if is_text { Encoding::DELTA_BYTE_ARRAY } else { Encoding::DELTA_BINARY_PACKED };
+        if let Some(encoding) = encoding(*packing, schema) {
             properties = properties.set_column_encoding(path.clone(), encoding);
         }
     }
     Ok(properties.build())
+}
+
+/// The encoding of a column that has no dictionary; `None` for the plain one.
+fn encoding(packing: Packing, schema: &Type) -> Option<Encoding> {
+    let leaf = if schema.is_primitive() { schema } else { return None };
+    match (packing, leaf.get_physical_type()) {
+        (Packing::Delta, Physical::INT32 | Physical::INT64) => Some(Encoding::DELTA_BINARY_PACKED),
+        // Lengths of time differ by orders of magnitude: their upper bytes are alike, and so compress when they lie together.
+        (Packing::Plain, Physical::INT32 | Physical::INT64) => Some(Encoding::BYTE_STREAM_SPLIT),
+        _ => None,
+    }
 }
 
 /// Sums up what goes through to the file.
