@@ -144,15 +144,16 @@ impl Source<'_> {
 
 /// Which thread, and what it did, as attributes: a few lists for many rows.
 #[derive(Default)]
-struct Attributes<'a> {
-    known: HashMap<(u32, Option<&'a str>, Option<&'static str>, Option<WaitClass>), Rc<[i32]>>,
-}
+struct Attributes<'a>(HashMap<Said<'a>, Rc<[i32]>>);
+
+/// Thread and its name, its state, why it waited.
+type Said<'a> = (u32, Option<&'a str>, Option<&'static str>, Option<WaitClass>);
 
 impl<'a> Attributes<'a> {
     fn of(&mut self, row: &'a Row, dictionary: &mut Dictionary) -> Rc<[i32]> {
         let Identity { tid, state, class, .. } = row.identity;
         let name = row.thread_name.as_deref().filter(|name| !name.is_empty());
-        let list = self.known.entry((tid, name, state, class)).or_insert_with(|| {
+        let list = self.0.entry((tid, name, state, class)).or_insert_with(|| {
             let texts = [
                 ("thread.name", name),
                 ("profilerd.state", state),
