@@ -13,9 +13,10 @@ use super::backoff::Backoff;
 use super::client::{Client, Reply};
 use super::counters::add;
 use super::cursor::Cursor;
+use super::next::{Encoded, look, profiles_of};
 use super::pace::Pace;
 use super::{Counters, Destination, DestinationError, Windows};
-use crate::sink::otlp::{self, Host};
+use crate::sink::otlp::Host;
 
 /// How often the store is asked for a new window.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -160,23 +161,8 @@ impl Exporter {
     async fn next(&mut self) -> io::Result<Option<Encoded>> {
         let (windows, position) = (self.windows.clone(), self.position);
         let (destination, host) = (self.destination.clone(), self.host.clone());
-        let read = move || -> io::Result<Next> {
-            let newest = windows.newest()?;
-            // Another store in its place begins to count again.
-            let is_reset = matches!((newest, position), (Some(newest), Some(position)) if newest < position);
-            let position = if is_reset { None } else { position };
-            let after = windows.after(position.unwrap_or(0))?;
-            let window = after.map(|(sequence, recording)| {
-                let options = otlp::Options {
-                    host,
-                    sequence,
-                    signals: destination.signals.clone(),
-                    most_bytes: destination.most_request_bytes,
-                };
-                Encoded { sequence, requests: otlp::encode(&recording, &options) }
-            });
-            Ok(Next { newest, is_reset, window })
-        };
+        // Reads files, and computes for a while.
+        let read = move || look(&*windows, position, &destination, host);
         let next = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
         self.said.store = false;
         if next.is_reset {
@@ -206,7 +192,7 @@ impl Exporter {
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), Stopped> {
         let bytes = request.encoded_len() as u64;
-        let profiles = profiles(&request);
+        let profiles = profiles_of(&request);
         sleep_until(self.pace.free_at()).await;
         loop {
             self.pace.sent(bytes);
@@ -273,19 +259,6 @@ impl Exporter {
     }
 }
 
-/// One window as it is sent.
-struct Encoded {
-    sequence: u64,
-    requests: Vec<ExportProfilesServiceRequest>,
-}
-
-/// What the store has.
-struct Next {
-    newest: Option<u64>,
-    is_reset: bool,
-    window: Option<Encoded>,
-}
-
 /// Waits until it is time to stop.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error says that nobody is left who could say it.
@@ -298,9 +271,4 @@ async fn pause(time: Duration, stop: &mut watch::Receiver<bool>) -> Result<(), S
         () = sleep(time) => Ok(()),
         () = stopped(stop) => Err(Stopped),
     }
-}
-
-fn profiles(request: &ExportProfilesServiceRequest) -> u64 {
-    let scopes = request.resource_profiles.iter().flat_map(|resource| &resource.scope_profiles);
-    scopes.map(|scope| scope.profiles.len() as u64).sum()
 }

@@ -11,6 +11,7 @@ mod destination;
 mod exporter;
 mod host;
 mod metrics;
+mod next;
 mod pace;
 
 use std::io;

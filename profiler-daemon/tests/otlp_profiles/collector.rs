@@ -150,7 +150,7 @@ async fn a_real_collector_that_was_away_gets_everything() {
         let Some(mut collector) = Collector::start("") else { return };
         let (folder, store) = (folder(), Arc::new(Store::default()));
         let destination =
-            Destination { timeout: Duration::from_millis(700), ..destination(protocol, collector.port(protocol)) };
+            Destination { timeout: Duration::from_secs(2), ..destination(protocol, collector.port(protocol)) };
         let exporter = Running::start(destination, &folder.path().join("cursor"), &store);
         let failures = |counts: u64| exporter.counts().attempts_failed >= counts;
         (1..=2).for_each(|sequence| store.add(sequence));

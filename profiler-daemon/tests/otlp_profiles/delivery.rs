@@ -175,11 +175,11 @@ async fn what_may_pass_is_tried_until_it_has() {
     let profiles = usual([1]).profiles;
     for (protocol, answers) in [
         (Protocol::Grpc, [Answer::Fail(Code::Unavailable), Answer::Fail(Code::Aborted)]),
-        (Protocol::Grpc, [Answer::Fail(Code::DataLoss), Answer::Slow(Duration::from_secs(2))]),
+        (Protocol::Grpc, [Answer::Fail(Code::DataLoss), Answer::Slow(Duration::from_secs(4))]),
         (Protocol::Http, [Answer::Status(502, None), Answer::Status(504, None)]),
-        (Protocol::Http, [Answer::Status(503, None), Answer::Slow(Duration::from_secs(2))]),
+        (Protocol::Http, [Answer::Status(503, None), Answer::Slow(Duration::from_secs(4))]),
     ] {
-        let (fake, counts, _) = answered(protocol, &answers, Duration::from_millis(400)).await;
+        let (fake, counts, _) = answered(protocol, &answers, Duration::from_millis(1_500)).await;
         fake.summary().assert_once(&usual([1]));
         assert_eq!((counts.attempts_failed, counts.requests_sent, counts.requests_refused), (2, 1, 0), "{answers:?}");
         assert_eq!(counts.profiles_sent as usize, profiles);
@@ -249,7 +249,7 @@ async fn a_replay_keeps_its_rate() {
         let bytes = exporter.counts().bytes_sent * 5 / 6;
         let rate = bytes as f64 / took.as_secs_f64();
         println!("{protocol:?}: {bytes} bytes in {took:?}, {rate:.0} a second");
-        assert!((50_000.0..115_000.0).contains(&rate), "{rate}");
+        assert!((20_000.0..115_000.0).contains(&rate), "{rate}");
         exporter.stop().await;
         listening.stop().await;
     }
@@ -287,7 +287,7 @@ async fn to_stop_takes_no_longer_than_a_request() {
         let (folder, fake, store) = (folder(), Fake::default(), Arc::new(Store::default()));
         let port = free_port();
         let patient = Destination { first_retry: SOON, longest_retry: SOON, ..destination(protocol, port) };
-        let timeout = Duration::from_millis(500);
+        let timeout = Duration::from_secs(4);
         let exporter =
             Running::start(Destination { timeout, ..patient.clone() }, &folder.path().join("cursor"), &store);
         store.add(1);
@@ -299,10 +299,10 @@ async fn to_stop_takes_no_longer_than_a_request() {
         let listening = fake.listen(protocol, port);
         fake.will(&[Answer::Slow(SOON)]);
         let exporter =
-            Running::start(Destination { timeout: SOON / 20, ..patient }, &folder.path().join("cursor"), &store);
+            Running::start(Destination { timeout: SOON / 10, ..patient }, &folder.path().join("cursor"), &store);
         until("an attempt", SOON, || fake.attempts() == 1).await;
         let took = exporter.stop().await;
-        assert!(took < SOON / 10, "stopped after {took:?}");
+        assert!(took < SOON / 4, "stopped after {took:?}");
         drop(listening);
     }
 }

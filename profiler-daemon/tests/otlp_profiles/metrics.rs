@@ -1,13 +1,14 @@
 //! Metrics in a real collector are the sums of what the windows say.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{AggregationTemporality, number_data_point};
+use profiler_common::histogram::BUCKETS;
 use profilerd::export::{Destination, Kind, Metrics, Protocol};
 use prost::Message;
 
@@ -140,4 +141,25 @@ async fn a_real_collector_has_the_sums_of_all_windows() {
 /// Number of waits in a window.
 fn waits(sequence: u64) -> u64 {
     recordings::window(sequence).capture.off_cpu.values().map(|value| value.count).sum()
+}
+
+/// Each wait is told to the SDK by itself, which has no other way: this many are a busy machine's in 10 s.
+#[tokio::test]
+async fn a_million_waits_are_soon_added() {
+    // Nobody has to listen.
+    let destination = Destination::new(Kind::Metrics, "http://127.0.0.1:9", Some(Protocol::Grpc)).unwrap();
+    let metrics = Metrics::start(&destination, &host(), Duration::from_secs(3_600)).unwrap();
+    let mut recording = recordings::window(1);
+    for (number, value) in recording.capture.off_cpu.values_mut().enumerate() {
+        value.count = 10_000;
+        value.histogram = [0; BUCKETS];
+        value.histogram[number % 20] = 10_000;
+        (value.blocked_ns, value.run_queue_ns) = (10_000 * (1_000 << (number % 20 / 2)), 0);
+    }
+    let waits: u64 = recording.capture.off_cpu.values().map(|value| value.count).sum();
+    let start = Instant::now();
+    metrics.add(&recording);
+    let took = start.elapsed();
+    println!("{waits} waits in {took:?}, {} ns each", took.as_nanos() as u64 / waits);
+    assert!(took.as_secs() < 20, "{took:?}");
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
+use crate::aggregate;
 use crate::config;
 use crate::export::{
     self, Counters, Destination, DestinationError, ExportError, Exporter, Kind, Metrics, MetricsError,
@@ -285,7 +286,11 @@ impl export::Windows for Stored {
             return Ok(None);
         }
         let found = self.reader.after(sequence).map_err(io::Error::other)?;
-        Ok(found.map(|(window, recording)| (window.sequence, recording)))
+        Ok(found.map(|(window, mut recording)| {
+            // As in every report: waits that were not walked are shared out among those that were.
+            aggregate::share_skipped(&mut recording.capture);
+            (window.sequence, recording)
+        }))
     }
 
     fn newest(&self) -> io::Result<Option<u64>> {

@@ -50,7 +50,8 @@ pub struct Destination {
     pub gzip: bool,
     /// Whom it has to be, and who we are, if the endpoint is `https`.
     pub tls: Tls,
-    /// What it gets of profiles. Some receivers refuse a whole request for a signal that they do not know.
+    /// What it gets of profiles. Some receivers refuse a whole request for a signal that they do not know: Elastic
+    /// takes [`Signal::Cpu`] alone.
     pub signals: Vec<Signal>,
     /// Most bytes a second in the mean, before compression.
     pub bytes_per_second: u64,

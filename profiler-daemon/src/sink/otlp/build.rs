@@ -1,6 +1,7 @@
 //! One request out of rows.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
@@ -9,11 +10,11 @@ use opentelemetry_proto::tonic::profiles::v1development::{
 };
 
 use super::dictionary::{Dictionary, Value};
-use super::id::Identity;
+use super::id::ProfileIdentity;
 use super::places::Places;
-use super::rows::{self, Amount, Place, Row};
+use super::rows::{self, Amount, Identity, Place, Row};
 use super::{Options, programs, resource};
-use crate::model::Recording;
+use crate::model::{Recording, WaitClass};
 
 /// What stands for a stack that fits into no request by itself.
 const TOO_LARGE: &str = "[stack too large to send]";
@@ -85,13 +86,14 @@ impl Source<'_> {
         let period = signal.period(self.recording.context.rate_hz).map(|(of, period)| (value_type(of), period));
 
         // Stacks with the same frames may have several ids, for one in each program that a process ran.
-        let mut known: HashMap<(i32, Vec<i32>), usize> = HashMap::with_capacity(part.rows.len());
+        let mut known: HashMap<(i32, Rc<[i32]>), usize> = HashMap::with_capacity(part.rows.len());
+        let mut attributes = Attributes::default();
         let mut samples: Vec<Sample> = Vec::with_capacity(part.rows.len());
         for row in part.rows {
             let stack_index = places.stack(place(row), dictionary);
-            let attribute_indices = attributes(row, dictionary);
+            let attribute_indices = attributes.of(row, dictionary);
             let at = *known.entry((stack_index, attribute_indices)).or_insert_with_key(|(_, attributes)| {
-                let attribute_indices = attributes.clone();
+                let attribute_indices = attributes.to_vec();
                 samples.push(Sample { stack_index, attribute_indices, ..Sample::default() });
                 samples.len() - 1
             });
@@ -109,7 +111,7 @@ impl Source<'_> {
                 }
             }
         }
-        let identity = Identity {
+        let identity = ProfileIdentity {
             host: &self.options.host,
             window: (self.options.sequence, self.recording.context.start),
             pid: program.pid,
@@ -140,17 +142,27 @@ impl Source<'_> {
     }
 }
 
-/// Which thread, and what it did.
-fn attributes(row: &Row, dictionary: &mut Dictionary) -> Vec<i32> {
-    let mut indices = vec![dictionary.attribute("thread.id", Value::Int(row.identity.tid.into()))];
-    let name = row.thread_name.as_deref().filter(|name| !name.is_empty());
-    let class = row.identity.class.map(crate::model::WaitClass::name);
-    for (key, value) in
-        [("thread.name", name), ("profilerd.state", row.identity.state), ("profilerd.wait.class", class)]
-    {
-        if let Some(value) = value {
-            indices.push(dictionary.attribute(key, Value::Text(value)));
-        }
+/// Which thread, and what it did, as attributes: a few lists for many rows.
+#[derive(Default)]
+struct Attributes<'a>(HashMap<Said<'a>, Rc<[i32]>>);
+
+/// Thread and its name, its state, why it waited.
+type Said<'a> = (u32, Option<&'a str>, Option<&'static str>, Option<WaitClass>);
+
+impl<'a> Attributes<'a> {
+    fn of(&mut self, row: &'a Row, dictionary: &mut Dictionary) -> Rc<[i32]> {
+        let Identity { tid, state, class, .. } = row.identity;
+        let name = row.thread_name.as_deref().filter(|name| !name.is_empty());
+        let list = self.0.entry((tid, name, state, class)).or_insert_with(|| {
+            let texts = [
+                ("thread.name", name),
+                ("profilerd.state", state),
+                ("profilerd.wait.class", class.map(WaitClass::name)),
+            ];
+            let texts = texts.into_iter().filter_map(|(key, value)| Some((key, Value::Text(value?))));
+            let all = std::iter::once(("thread.id", Value::Int(tid.into()))).chain(texts);
+            all.map(|(key, value)| dictionary.attribute(key, value)).collect()
+        });
+        list.clone()
     }
-    indices
 }

@@ -112,12 +112,18 @@ fn key_value(key_strindex: i32, value: any_value::Value) -> KeyValueAndUnit {
 
 /// The text as it is sent.
 fn fitting(text: &str) -> Cow<'_, str> {
-    let text = printable(text);
-    if text.len() <= LONGEST_TEXT {
-        return text;
+    // Escapes make it longer, so what is beyond is out in any case.
+    let head = cut(text, LONGEST_TEXT);
+    let shown = printable(head);
+    if head.len() == text.len() && shown.len() <= LONGEST_TEXT {
+        return shown;
     }
-    let end = (0..=LONGEST_TEXT - '…'.len_utf8()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    Cow::Owned(format!("{}…", &text[..end]))
+    Cow::Owned(format!("{}…", cut(&shown, LONGEST_TEXT - '…'.len_utf8())))
+}
+
+/// As much of the text as fits into so many bytes.
+fn cut(text: &str, most: usize) -> &str {
+    &text[..text.floor_char_boundary(most)]
 }
 
 /// Distinct values by number; the default is 0.
@@ -158,8 +164,18 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_characters() {
-        for (text, expected) in [("short", 5), (&"x".repeat(9_000), LONGEST_TEXT), (&"größe".repeat(2_000), 4_095)] {
-            assert_eq!(fitting(text).len(), expected);
+        let long = LONGEST_TEXT + 1;
+        for (text, is_cut) in [
+            ("short".to_owned(), false),
+            ("x".repeat(LONGEST_TEXT), false),
+            ("x".repeat(long), true),
+            ("größe".repeat(long), true),
+            ("\x1b".repeat(1_000), true),
+        ] {
+            let sent = fitting(&text);
+            assert_eq!(sent.ends_with('…'), is_cut, "{sent}");
+            // A character that does not fit leaves up to three bytes free.
+            assert!(sent.len() <= LONGEST_TEXT && (!is_cut || sent.len() > LONGEST_TEXT - 4), "{}", sent.len());
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Host, Signal};
 use crate::model::UnixNs;
 
 /// What tells one profile from all others.
-pub(super) struct Identity<'a> {
+pub(super) struct ProfileIdentity<'a> {
     pub(super) host: &'a Host,
     /// Number and start of the window: numbers may begin again with another store.
     pub(super) window: (u64, UnixNs),
@@ -15,7 +15,7 @@ pub(super) struct Identity<'a> {
     pub(super) first: usize,
 }
 
-impl Identity<'_> {
+impl ProfileIdentity<'_> {
     /// The id of the profile, 16 bytes: the same for the same data however often it is sent, so that a receiver can
     /// drop what it has.
     pub(super) fn profile_id(&self) -> Vec<u8> {
@@ -48,8 +48,9 @@ mod tests {
                 [(1, 9, 2, 3, 0), (2, 9, 1, 3, 0), (1, 8, 2, 3, 0), (1, 9, 2, 4, 0), (1, 9, 2, 3, 5)]
             {
                 for signal in Signal::ALL {
-                    let id = Identity { host, window: (sequence, UnixNs(start)), pid, generation, signal, first }
-                        .profile_id();
+                    let id =
+                        ProfileIdentity { host, window: (sequence, UnixNs(start)), pid, generation, signal, first }
+                            .profile_id();
                     assert_eq!(id.len(), 16);
                     assert!(ids.insert(id));
                 }
