@@ -9,7 +9,7 @@ use crate::process::{Backing, Labels, Processes};
 const MOST: usize = 65_536;
 
 /// The programs of each process, by generation.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Programs {
     labels: Labels,
     known: HashMap<u32, BTreeMap<u32, Program>>,
@@ -74,11 +74,5 @@ impl Programs {
                 programs.pop_first();
             }
         }
-    }
-}
-
-impl Default for Programs {
-    fn default() -> Programs {
-        Programs { labels: Labels::new(), known: HashMap::new() }
     }
 }

@@ -141,7 +141,7 @@ pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, a
 
 /// Words that [`hash`] takes at once; divides the number of places in a slot.
 const LANES: usize = 4;
-const _: () = assert!(USER_WORDS % LANES == 0 && KERNEL_WORDS % LANES == 0);
+const _: () = assert!(USER_WORDS.is_multiple_of(LANES) && KERNEL_WORDS.is_multiple_of(LANES));
 
 /// Makes the places of a slot such as [`hash`] wants them.
 #[inline(always)]

@@ -77,7 +77,7 @@ mod tests {
             assert!(changed.is_none_or(|detail| detail == Detail::LADDER[contract.level]));
             contract.level().to_string()
         };
-        windows.chars().map(|window| level(window)).collect()
+        windows.chars().map(&mut level).collect()
     }
 
     #[test]
