@@ -49,10 +49,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "unwind",
         ],
     ),
-    // Of `capture` only what `doctor` shows, of `process` only whether the target is there.
-    ("cli", &["capture", "config", "daemon", "model", "process", "signal", "sink"]),
-    // A stored range becomes a window as a capture does. Of `capture` only what `doctor` shows, of `process` only whether the target is there.
-    ("cli", &["aggregate", "capture", "daemon", "model", "process", "signal", "sink", "store"]),
+    // A stored range becomes a window as a capture does. Of `capture` only what `doctor` shows, of `process` only whether
+    // the target is there.
+    ("cli", &["aggregate", "capture", "config", "daemon", "model", "process", "signal", "sink", "store"]),
 ];
 
 #[test]
