@@ -137,7 +137,7 @@ table! {
 table! {
     /// Waits of one window that were summed in the kernel.
     OffCpu in "off_cpu" {
-        window: u64 = Dictionary,
+        window: u64 = Plain,
         pid: u32 = Dictionary,
         tid: u32 = Dictionary,
         generation: u32 = Dictionary,
@@ -152,8 +152,8 @@ table! {
         max_ns: u64 = Plain,
         /// Histogram: buckets that are not empty, and how many waits each has. Both are empty if all waits are in the
         /// bucket of `max_ns`.
-        buckets: Vec<u32> = Dictionary,
-        bucket_counts: Vec<u32> = Dictionary,
+        buckets: Vec<u32> = Plain,
+        bucket_counts: Vec<u32> = Plain,
     }
 }
 
