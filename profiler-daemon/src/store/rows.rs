@@ -150,9 +150,9 @@ table! {
         blocked_ns: u64 = Plain,
         run_queue_ns: u64 = Plain,
         max_ns: u64 = Plain,
-        /// Histogram: buckets that are not empty, and how many waits each has. Both are empty if all waits are in the
-        /// bucket of `max_ns`.
-        buckets: Vec<u32> = Plain,
+        /// Histogram: the waits of each bucket from the first to the last that is not empty. No counts if all waits are in
+        /// the bucket of `max_ns`.
+        first_bucket: u32 = Dictionary,
         bucket_counts: Vec<u32> = Plain,
     }
 }
