@@ -33,7 +33,7 @@ pub(super) fn tables(recording: &Recording, window: u64) -> Tables {
     let mut sums: Vec<(&OffCpuKey, &OffCpuValue)> = capture.off_cpu.iter().collect();
     sums.sort_unstable_by_key(|(key, _)| **key);
     let off_cpu = sums.into_iter().map(|(key, value)| {
-        let (buckets, bucket_counts) = histogram(value);
+        let (first_bucket, bucket_counts) = histogram(value);
         rows::OffCpu {
             window,
             pid: key.pid,
@@ -48,7 +48,7 @@ pub(super) fn tables(recording: &Recording, window: u64) -> Tables {
             blocked_ns: value.blocked_ns,
             run_queue_ns: value.run_queue_ns,
             max_ns: value.max_ns,
-            buckets,
+            first_bucket,
             bucket_counts,
         }
     });
@@ -209,24 +209,24 @@ fn thread(thread: &ThreadTime, window: u64) -> rows::Thread {
     }
 }
 
-/// Buckets and their counts. One bucket with all waits is left to be found from the longest of them.
-fn histogram(value: &OffCpuValue) -> (Vec<u32>, Vec<u32>) {
-    let filled = value.histogram.iter().enumerate().filter(|(_, count)| **count > 0);
-    let (buckets, counts): (Vec<u32>, Vec<u32>) = filled.map(|(bucket, count)| (bucket as u32, *count)).unzip();
-    let implied = buckets == [bucket(value.max_ns) as u32] && u64::from(counts[0]) == value.count;
-    if implied { (Vec::new(), Vec::new()) } else { (buckets, counts) }
+/// The first bucket and the counts from there on. One bucket with all waits is left to be found from the longest of them.
+fn histogram(value: &OffCpuValue) -> (u32, Vec<u32>) {
+    let filled = |count: &u32| *count > 0;
+    let first = value.histogram.iter().position(filled).unwrap_or(0);
+    let end = value.histogram.iter().rposition(filled).map_or(first, |last| last + 1);
+    let counts = &value.histogram[first..end];
+    let implied = first == bucket(value.max_ns) && counts.len() == 1 && u64::from(counts[0]) == value.count;
+    (first as u32, if implied { Vec::new() } else { counts.to_vec() })
 }
 
 /// The histogram of these two columns.
 pub(super) fn full_histogram(row: &rows::OffCpu) -> [u32; BUCKETS] {
     let mut histogram = [0; BUCKETS];
-    if row.buckets.is_empty() {
+    if row.bucket_counts.is_empty() {
         histogram[bucket(row.max_ns)] = u32::try_from(row.count).unwrap_or(u32::MAX);
     }
-    for (bucket, count) in row.buckets.iter().zip(&row.bucket_counts) {
-        if let Some(slot) = histogram.get_mut(*bucket as usize) {
-            *slot = *count;
-        }
+    for (slot, count) in histogram.iter_mut().skip(row.first_bucket as usize).zip(&row.bucket_counts) {
+        *slot = *count;
     }
     histogram
 }

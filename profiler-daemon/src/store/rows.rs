@@ -137,7 +137,7 @@ table! {
 table! {
     /// Waits of one window that were summed in the kernel.
     OffCpu in "off_cpu" {
-        window: u64 = Dictionary,
+        window: u64 = Plain,
         pid: u32 = Dictionary,
         tid: u32 = Dictionary,
         generation: u32 = Dictionary,
@@ -150,10 +150,10 @@ table! {
         blocked_ns: u64 = Plain,
         run_queue_ns: u64 = Plain,
         max_ns: u64 = Plain,
-        /// Histogram: buckets that are not empty, and how many waits each has. Both are empty if all waits are in the
-        /// bucket of `max_ns`.
-        buckets: Vec<u32> = Dictionary,
-        bucket_counts: Vec<u32> = Dictionary,
+        /// Histogram: the waits of each bucket from the first to the last that is not empty. No counts if all waits are in
+        /// the bucket of `max_ns`.
+        first_bucket: u32 = Dictionary,
+        bucket_counts: Vec<u32> = Plain,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The segments of an hour as one: stacks and frames are kept once, rows are sorted so that neighbours are alike, and
+//! Several segments as one: stacks and frames are kept once, rows are sorted so that neighbours are alike, and
 //! compressed harder.
 
 use std::collections::HashMap;
@@ -10,12 +10,10 @@ use parquet::basic::{Compression, ZstdLevel};
 use super::StoreError;
 use super::rows;
 use super::segment::{Draft, Segment};
-use super::table::Row;
+use super::table::{Row, Text};
 
-/// How hard sealed segments are compressed, by zstd's measure.
-const LEVEL: i32 = 9;
 /// Length of a row group: a query of some minutes reads few others.
-const SLICE_NS: u64 = 300_000_000_000;
+pub(super) const SLICE_NS: u64 = 300_000_000_000;
 
 /// Why segments were not sealed.
 #[derive(Debug)]
@@ -31,14 +29,15 @@ impl From<StoreError> for SealError {
     }
 }
 
-/// Makes one segment of several, which follow each other, in `scratch`.
-pub(super) fn seal(segments: &[Segment], scratch: &Path) -> Result<Draft, SealError> {
+/// Makes one segment of several, which follow each other, in `scratch`. `level` says how hard it is compressed, by zstd's
+/// measure.
+pub(super) fn seal(segments: &[Segment], level: i32, scratch: &Path) -> Result<Draft, SealError> {
     let (first, last) = match segments {
         [first, .., last] => (first.manifest.first, last.manifest.last),
         [only] => (only.manifest.first, only.manifest.last),
         [] => unreachable!("the caller has at least one"),
     };
-    let level = ZstdLevel::try_new(LEVEL).map_err(|error| StoreError::table("compress", scratch, error))?;
+    let level = ZstdLevel::try_new(level).map_err(|error| StoreError::table("compress", scratch, error))?;
     let mut draft = Draft::begin(scratch, first..=last, Compression::ZSTD(level))?;
     let windows: Vec<rows::Window> = all(segments)?;
     draft.contains(&windows);
@@ -177,8 +176,14 @@ fn dictionary(segments: &[Segment], draft: &mut Draft) -> Result<Vec<Vec<u32>>, 
             let number = moved.get_mut(*frame as usize).ok_or_else(unknown).map_err(of(index))?;
             if let Some(mut row) = rows[*frame as usize].take() {
                 row.frame = 0;
-                let next = frames.len() as u32;
-                *number = Some(*frames.entry(Place(row)).or_insert(next));
+                let (next, row) = (frames.len() as u32, Place(row));
+                *number = Some(match frames.get(&row) {
+                    Some(known) => *known,
+                    None => {
+                        frames.insert(row.alone(), next);
+                        next
+                    }
+                });
             }
         }
         for place in new {
@@ -243,6 +248,22 @@ fn write_stacks(stacks: Vec<rows::Stack>, draft: &mut Draft) -> Result<Vec<u32>,
 struct Place(rows::Frame);
 
 impl Eq for Place {}
+
+impl Place {
+    /// The same without its pages: those of all windows together are many times the names.
+    fn alone(&self) -> Place {
+        let alone = |text: &Option<Text>| text.as_ref().map(Text::alone);
+        let Place(row) = self;
+        Place(rows::Frame {
+            kind: row.kind.alone(),
+            function: alone(&row.function),
+            file: alone(&row.file),
+            module: alone(&row.module),
+            build_id: alone(&row.build_id),
+            ..*row
+        })
+    }
+}
 
 impl Hash for Place {
     fn hash<H: Hasher>(&self, state: &mut H) {

@@ -10,7 +10,7 @@ use parquet::basic::Compression;
 
 use super::encode;
 use super::layout::{self, HOUR_NS, RECENT, SCRATCH, SEALED, TORN};
-use super::seal::{self, SealError};
+use super::seal::{self, SLICE_NS, SealError};
 use super::segment::{Draft, Segment, parse_name, remove_folder, sync_folder};
 use super::{Counters, StoreError};
 use crate::model::{Recording, UnixNs};
@@ -52,6 +52,32 @@ pub struct Store {
     /// Lowest window that some exporter still needs.
     needed: Option<u64>,
     counters: Counters,
+}
+
+/// What becomes one segment.
+#[derive(Clone, Copy)]
+enum Span {
+    /// Some minutes, still among the recent ones: the hour that is not over can soon be read, too.
+    Slice,
+    /// An hour: sealed.
+    Hour,
+}
+
+impl Span {
+    fn length_ns(self) -> u64 {
+        match self {
+            Span::Slice => SLICE_NS,
+            Span::Hour => HOUR_NS,
+        }
+    }
+
+    /// How hard it is compressed, by zstd's measure. What lives for an hour is made fast.
+    fn level(self) -> i32 {
+        match self {
+            Span::Slice => 1,
+            Span::Hour => 9,
+        }
+    }
 }
 
 /// Why windows are removed.
@@ -157,8 +183,9 @@ impl Store {
         }
     }
 
-    /// Keeps the limits, and seals an hour that is over. To be called after each [`Self::append`]; it does little but once an
-    /// hour, when it may take some seconds, so the store belongs on a thread of its own. `needed` is the lowest window
+    /// Keeps the limits, and makes one segment of those of some minutes or of an hour that is over. To be called after each
+    /// [`Self::append`]. It does little but once in five minutes, when it may take a second, and once an hour, when it may take
+    /// some: so the store belongs on a thread of its own. `needed` is the lowest window
     /// that some exporter still has to send: it is removed all the same when its time comes, and counted.
     ///
     /// # Errors
@@ -176,19 +203,27 @@ impl Store {
         self.seal(now)
     }
 
-    /// Seals the windows of one hour, if one is over.
+    /// Makes one segment of those of an hour that is over, and of those of some minutes that are.
     fn seal(&mut self, now: UnixNs) -> Result<(), StoreError> {
-        while let Some((start, end)) = self.over(now) {
-            let windows = &self.segments[start..end];
-            let folder = layout::hour_folder(windows[0].start());
-            let sealed = seal::seal(windows, &self.path.join(SCRATCH));
-            let sealed = sealed.and_then(|draft| Ok(draft.publish(&self.hour(&folder)?)?));
-            match sealed {
+        self.join(Span::Hour, now)?;
+        self.join(Span::Slice, now)
+    }
+
+    /// Joins the oldest segments of a span that is over, if there is one.
+    fn join(&mut self, span: Span, now: UnixNs) -> Result<(), StoreError> {
+        while let Some((start, end)) = self.over(span, now) {
+            let parts = &self.segments[start..end];
+            let folder = match span {
+                Span::Hour => self.hour(&layout::hour_folder(parts[0].start()))?,
+                Span::Slice => self.path.join(RECENT),
+            };
+            let joined = seal::seal(parts, span.level(), &self.path.join(SCRATCH));
+            match joined.and_then(|draft| Ok(draft.publish(&folder)?)) {
                 Ok(segment) => {
-                    let windows: Vec<Segment> = self.segments.splice(start..end, [segment]).collect();
-                    self.counters.sealed_total += 1;
+                    let parts: Vec<Segment> = self.segments.splice(start..end, [segment]).collect();
+                    self.counters.sealed_total += u64::from(matches!(span, Span::Hour));
                     // A crash before this is done leaves covered segments, which readers skip and the next start removes.
-                    return windows.iter().try_for_each(|segment| self.delete(&segment.path));
+                    return parts.iter().try_for_each(|segment| self.delete(&segment.path));
                 }
                 Err(SealError { segment: Some(index), error }) if error.is_of_segment() => {
                     let damaged = self.segments.remove(start + index);
@@ -204,16 +239,25 @@ impl Store {
         Ok(())
     }
 
-    /// The oldest segments that are not sealed, as far as they are of one hour, if that is over.
-    fn over(&self, now: UnixNs) -> Option<(usize, usize)> {
-        let hour = |segment: &Segment| segment.start().0 / HOUR_NS;
-        let start = self.segments.iter().position(|segment| self.is_recent(segment))?;
-        let first = hour(&self.segments[start]);
-        let same = self.segments[start..].iter().take_while(|it| self.is_recent(it) && hour(it) == first);
-        let end = start + same.count();
-        let is_over =
-            end < self.segments.len() || now.0 >= (first + 1).saturating_mul(HOUR_NS).saturating_add(GRACE_NS);
-        is_over.then_some((start, end))
+    /// The oldest segments that are to be joined, as far as they are of one span, if that is over.
+    fn over(&self, span: Span, now: UnixNs) -> Option<(usize, usize)> {
+        let number = |segment: &Segment| segment.start().0 / span.length_ns();
+        let joins = |segment: &Segment| match span {
+            Span::Hour => self.is_recent(segment),
+            Span::Slice => self.is_recent(segment) && segment.manifest.first == segment.manifest.last,
+        };
+        let mut end = 0;
+        loop {
+            let start = end + self.segments[end..].iter().position(joins)?;
+            let first = number(&self.segments[start]);
+            end = start + self.segments[start..].iter().take_while(|it| joins(it) && number(it) == first).count();
+            let span_end = (first + 1).saturating_mul(span.length_ns());
+            let is_over = end < self.segments.len() || now.0 >= span_end.saturating_add(GRACE_NS);
+            // What stands alone in its slice has nothing to be joined with, and waits for its hour.
+            if is_over && (end - start > 1 || matches!(span, Span::Hour)) {
+                return Some((start, end));
+            }
+        }
     }
 
     /// Makes the folder of an hour.

@@ -21,7 +21,7 @@ print(json.dumps({
     "windows": one(f'select count(*), min("window"), max("window"), epoch_ns(min(start)), sum(list_sum(loss_counts)) from {table("windows")}'),
     "threads": one(f'select count(*), sum(wall_ns), sum(on_cpu_ns), sum(lock_ns) from {table("threads")}'),
     "cpu_samples": one(f'select count(*), count(distinct tid), min(epoch_ns(time)) from {table("cpu_samples")}'),
-    "off_cpu": one(f"select count(*), sum(blocked_ns), sum(count), coalesce(sum(list_sum(bucket_counts)), 0) + sum(case when len(buckets) = 0 then count else 0 end) from {table('off_cpu')}"),
+    "off_cpu": one(f"select count(*), sum(blocked_ns), sum(count), coalesce(sum(list_sum(bucket_counts)), 0) + sum(case when len(bucket_counts) = 0 then count else 0 end) from {table('off_cpu')}"),
     "waits": one(f"select count(*), sum(duration_ns) from {table('waits')}"),
     "joined": one(f"select count(*) from {table('cpu_samples')} c join {table('stacks')} s on c.segment = s.segment and c.user_stack = s.stack"),
     "frames": one(f"select count(*), count(f.frame) from (select segment, unnest(frames) as frame from {table('stacks')}) s left join {table('frames')} f using (segment, frame)"),

@@ -193,7 +193,7 @@ fn what_does_not_belong_there_is_left_alone() {
     assert!(newer.exists());
 }
 
-/// What the killed process does: windows of ten minutes each, so that an hour is soon over.
+/// What the killed process does: a window every 150 s, so that slices and hours are soon over.
 #[test]
 #[ignore = "runs inside of `what_was_stored_survives_kill_9`"]
 fn writer() {
@@ -201,7 +201,7 @@ fn writer() {
         Store::open(Path::new(&std::env::var_os("STORE_FILES_WRITER").unwrap()), Limits::default()).unwrap();
     loop {
         let number = store.last_sequence();
-        let start = UnixNs(START.0 + number * HOUR_NS / 6);
+        let start = UnixNs(START.0 + number * HOUR_NS / 24);
         println!("stored {}", store.append(&at(number, start)).unwrap());
         store.maintain(start, None).unwrap();
     }
@@ -236,7 +236,10 @@ fn what_was_stored_survives_kill_9() {
         assert_eq!((store.counters().windows, store.counters().torn_total), (stored, 0));
     }
     let expected: Vec<String> =
-        (0..stored).map(|number| text(&at(number, UnixNs(START.0 + number * HOUR_NS / 6)))).collect();
+        (0..stored).map(|number| text(&at(number, UnixNs(START.0 + number * HOUR_NS / 24)))).collect();
     assert_eq!(whole(folder.path(), &expected), (1..=stored).collect::<Vec<_>>());
-    println!("{stored} windows over 12 kills");
+    let hours = files(&folder.path().join("sealed")).len() / 9;
+    let slices = files(&folder.path().join("recent")).iter().filter(|file| windows_of(file).len() > 1).count() / 9;
+    assert!(hours >= 1 && slices >= 1, "{hours} hours and {slices} slices");
+    println!("{stored} windows over 12 kills, {hours} hours, {slices} slices");
 }

@@ -184,6 +184,7 @@ struct Frame {
 #[derive(Deserialize)]
 struct Function {
     function: String,
+    kind: String,
     self_ns: u64,
     total_ns: u64,
 }
@@ -216,7 +217,8 @@ fn of_json(text: &str) -> Result<Profile, String> {
         *profile.gaps.entry((gap.class, place("", &names))).or_default() += ns;
     }
     for function in report.on_cpu {
-        let times = profile.functions.entry(printable(&function.function).into_owned()).or_default();
+        let name = marked(&function.function, &function.kind);
+        let times = profile.functions.entry(name).or_default();
         times.0 += function.self_ns;
         times.1 += function.total_ns;
     }
@@ -231,6 +233,11 @@ fn frame_name(frame: &Frame) -> String {
         (None, Some(module), Some(offset)) => format!("{}+{offset:#x}", base(module)),
         _ => "[unknown]".to_owned(),
     };
-    let mark = if frame.kind == "kernel" { "_[k]" } else { "" };
-    format!("{}{mark}", printable(&name))
+    marked(&name, &frame.kind)
+}
+
+/// A name with the mark that folded stacks give to functions of the kernel.
+fn marked(name: &str, kind: &str) -> String {
+    let mark = if kind == "kernel" { "_[k]" } else { "" };
+    format!("{}{mark}", printable(name))
 }

@@ -72,11 +72,12 @@ fn a_window_is_the_same_as_its_files() {
         let of_file = Profile::of_file(&path).unwrap();
         let comparison = Comparison::new(&of_window, &of_file);
         assert_eq!(comparison.stacks.is_some(), has_stacks);
-        assert!(
-            comparison.functions.iter().all(|(_, pair)| pair.change_ns() == 0),
-            "{name}: {:?}",
-            comparison.functions
-        );
+        // The sample's table of functions is not made of its stacks: it lacks one.
+        let listed = |function: &str| window.on_cpu.iter().any(|time| function.starts_with(&time.frame.name()));
+        for (function, pair) in comparison.functions.iter().filter(|(function, _)| has_stacks || listed(function)) {
+            assert_eq!(pair.change_ns(), 0, "{name}: {function}");
+        }
+        assert!(comparison.functions.iter().any(|(function, _)| function == "vfs_write_[k]"), "{name}");
     }
     let same = Comparison::new(&of_window, &of_window);
     assert!(same.gaps.iter().all(|(_, pair)| pair.change_ns() == 0) && !same.gaps.is_empty());

@@ -118,6 +118,11 @@ impl Text {
     pub(in crate::store) fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.0.data())
     }
+
+    /// The same in memory of its own: it does not keep its page.
+    pub(in crate::store) fn alone(&self) -> Text {
+        Text(ByteArray::from(Bytes::copy_from_slice(self.0.data())))
+    }
 }
 
 impl From<&str> for Text {

@@ -122,7 +122,11 @@ fn properties(
 
 /// The encoding of a column that has no dictionary; `None` for the plain one.
 fn encoding(packing: Packing, schema: &Type) -> Option<Encoding> {
-    let leaf = if schema.is_primitive() { schema } else { return None };
+    let mut leaf = schema;
+    // A list is a group in a group.
+    while leaf.is_group() {
+        leaf = leaf.get_fields().first()?;
+    }
     match (packing, leaf.get_physical_type()) {
         (Packing::Delta, Physical::INT32 | Physical::INT64) => Some(Encoding::DELTA_BINARY_PACKED),
         // Lengths of time differ by orders of magnitude: their upper bytes are alike, and so compress when they lie together.
