@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use super::threads::{ended, split};
 use crate::model::{Ledger, MonoNs, ThreadTime, text};
+use profiler_common::class;
 use profiler_common::wire::{ThreadTotals, thread_flag};
 
 /// Windows that a thread may go unread before it counts as gone: its end was lost.
@@ -111,18 +112,20 @@ fn missing(totals: &ThreadTotals, told: &Ledger, wall_ns: u64) -> Ledger {
     }
     let off_ns = blocked_ns + run_queue_ns;
     fit(&mut off_cpu_ns, off_ns);
+    // Without a block there is no more than the wait for a CPU; the rest belongs to waits.
+    const PREEMPTED: usize = class::PREEMPTED as usize;
+    off_cpu_ns[PREEMPTED] = off_cpu_ns[PREEMPTED].min(run_queue_ns);
     let short_ns = off_ns - off_cpu_ns.iter().sum::<u64>();
-    if short_ns > 0
-        && let Some(largest) = off_cpu_ns.iter_mut().max()
-    {
-        *largest += short_ns;
+    let largest = (0..class::COUNT).filter(|class| *class != PREEMPTED).max_by_key(|class| off_cpu_ns[*class]);
+    if let Some(largest) = largest {
+        off_cpu_ns[largest] += short_ns;
     }
     Ledger {
         wall_ns,
         on_cpu_ns,
         stolen_ns,
         run_queue_ns,
-        preempted_ns: off_cpu_ns[profiler_common::class::PREEMPTED as usize].min(run_queue_ns),
+        preempted_ns: off_cpu_ns[PREEMPTED],
         blocked_ns,
         off_cpu_ns,
         unseen_ns,
@@ -144,7 +147,6 @@ fn fit(parts: &mut [u64], most: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use profiler_common::class;
     use profiler_common::wire::Header;
 
     /// Totals of a thread accounted since 1,000 that has these parts at `at_ns`.
@@ -168,6 +170,8 @@ mod tests {
     fn parts(ledger: &Ledger) -> [u64; 5] {
         assert_eq!(ledger.residual_ns(), 0);
         assert_eq!(ledger.off_cpu_ns.iter().sum::<u64>(), ledger.blocked_ns + ledger.run_queue_ns);
+        assert_eq!(ledger.off_cpu_ns[0], ledger.preempted_ns);
+        assert!(ledger.preempted_ns <= ledger.run_queue_ns);
         [ledger.on_cpu_ns, ledger.stolen_ns, ledger.run_queue_ns, ledger.blocked_ns, ledger.unseen_ns]
     }
 
