@@ -22,6 +22,15 @@ pub(super) fn range(since: &str, until: &str) -> Result<TimeRange, CliError> {
     range_at(since, until, &Zoned::now()).map_err(|said| CliError::usage(said).remedy(FORMS))
 }
 
+/// One instant; a time of day is the last one that has been.
+///
+/// # Errors
+/// A usage error that says what is wrong with it.
+pub(super) fn one(text: &str) -> Result<UnixNs, CliError> {
+    let instant = instant(text, &Zoned::now(), None);
+    instant.map(|instant| unix(&instant)).map_err(|said| CliError::usage(said).remedy(FORMS))
+}
+
 fn range_at(since: &str, until: &str, now: &Zoned) -> Result<TimeRange, String> {
     let start = instant(since, now, None)?;
     let end = instant(until, now, Some(&start))?;

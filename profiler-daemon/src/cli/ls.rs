@@ -23,7 +23,7 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 pub(super) fn run(args: &LsArgs) -> Result<ExitCode, CliError> {
     let range = match &args.since {
         Some(since) => instant::range(since, &args.until)?,
-        None => TimeRange { since: UnixNs(0), ..instant::range("today", &args.until).unwrap_or(TimeRange::ALL) },
+        None => TimeRange { since: UnixNs(0), until: instant::one(&args.until)? },
     };
     let reader = open(&args.store)?;
     let found = reader.windows(range).map_err(store_error)?;

@@ -85,6 +85,9 @@ fn ls_shows_spans_hours_and_services() {
     assert!(!out.contains('\u{1b}') && !out.contains('\u{202e}'), "names are escaped: {out}");
     let (code, out, _) = run(folder.path(), &["ls", "--since", "2026-03-01", "--until", "2026-03-02"]);
     assert!(code == 0 && out.contains("no windows in this range"), "{out}");
+    let (code, out, _) = run(folder.path(), &["ls", "--until", "2026-03-14 16:59:30"]);
+    assert!(code == 0 && out.contains("2026-03-14 16:59:30        30s        3"), "{out}");
+    assert_eq!(run(folder.path(), &["ls", "--until", "teatime"]).0, 2);
 }
 
 #[test]
