@@ -89,7 +89,7 @@ fn list<'a, S: UnwindSection<Bytes<'a>>>(
 
 /// Address and bytes of `.eh_frame`: by its section, or in a file without section headers by what a
 /// program header says of its index. It ends by itself.
-fn eh_frame<'a>(elf: &Elf<'a>) -> Result<(u64, Cow<'a, [u8]>), BuildError> {
+pub(super) fn eh_frame<'a>(elf: &Elf<'a>) -> Result<(u64, Cow<'a, [u8]>), BuildError> {
     if let Some(section) = elf.section(b".eh_frame") {
         return Ok((section.address, elf.bytes_of(section)?));
     }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::build::table_of;
+use sha2::{Digest, Sha256};
+
+use super::build::{eh_frame, table_of};
 use super::elf::{Elf, Source};
 use super::stored::{self, Stored};
 use super::{BuildError, FileTable};
@@ -94,7 +96,8 @@ impl Cache {
     }
 
     /// The table of a file: from the cache, or built and then stored. A file without build id is known by
-    /// its place on the disk and its last change. What goes wrong with the cache is counted and costs only time.
+    /// its place on the disk and its last change. Anyone may put any build id into a file, so what the table is made of counts
+    /// as well: no file gets the table of another one. What goes wrong with the cache is counted and costs only time.
     ///
     /// # Errors
     /// As [`super::build`].
@@ -106,7 +109,7 @@ impl Cache {
             Some(build_id) => build_id.hex(),
             None => identity(file).map_err(|source| BuildError::Read { what: "state of the file", source })?,
         };
-        let path = self.directory.join(format!("{name}-{:08x}.{SUFFIX}", elf.variant()));
+        let path = self.directory.join(format!("{name}-{:08x}-{}.{SUFFIX}", elf.variant(), digest(&elf)?));
         if let Some(Stored { rules, rows, counts }) = self.load(&path) {
             self.counters.loaded.fetch_add(1, Relaxed);
             return Ok(FileTable { rules, rows, segments: elf.code()?, build_id, counts });
@@ -216,6 +219,16 @@ fn identity(file: &File) -> io::Result<String> {
     let of = file.metadata()?;
     Ok(format!("{:x}-{:x}-{:x}-{:x}.{:09}", of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec()))
 }
+/// Names what a table is made of.
+fn digest(elf: &Elf<'_>) -> Result<String, BuildError> {
+    let mut sum = Sha256::new();
+    sum.update(eh_frame(elf)?.1);
+    if let Some(section) = elf.section(b".debug_frame") {
+        sum.update(elf.bytes_of(section)?);
+    }
+    Ok(sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -275,6 +288,26 @@ mod tests {
             assert_eq!(cache.counts().rejected, number as u64 + 1);
             assert_eq!(fs::read(&path).unwrap(), good, "written anew");
         }
+    }
+
+    #[test]
+    fn a_file_that_says_to_be_another_one_gets_its_own_table() {
+        let (folder, cache) = open(Cache::LIMIT_BYTES);
+        let mut bytes = fs::read("/proc/self/exe").unwrap();
+        cache.table(&own()).unwrap();
+        let (at, length) = {
+            let elf = Elf::read(Source::Bytes(&bytes)).unwrap();
+            let section = elf.section(b".eh_frame").unwrap();
+            let frames = elf.bytes_of(section).unwrap().into_owned();
+            (bytes.windows(frames.len()).position(|window| window == frames).unwrap(), frames.len())
+        };
+        // The same build id, segments and size; only what it says of its frames is another thing.
+        bytes[at + length - 64] ^= 0x10;
+        let path = folder.path().join("other");
+        fs::write(&path, &bytes).unwrap();
+        let other = File::open(&path).unwrap();
+        assert_eq!(cache.table(&other).unwrap(), super::super::build(&other).unwrap());
+        assert_eq!((cache.counts().built, cache.counts().loaded), (2, 0));
     }
 
     #[test]
