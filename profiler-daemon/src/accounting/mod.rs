@@ -96,7 +96,7 @@ impl Accounts {
     }
 
     /// Takes what a thread had summed when the window closed. A thread that is read and ends before we
-    /// are gone says it twice, so a second record of the same key adds nothing.
+    /// are gone says it twice, so a second record of the same key takes the place of the first.
     pub fn last_sum(&mut self, sum: &OffCpu) {
         let room = self.last_sums.len() < OFF_CPU_KEYS;
         match self.last_sums.entry(sum.key) {
@@ -104,7 +104,10 @@ impl Accounts {
                 entry.insert(sum.value);
             }
             Entry::Vacant(_) => self.over.off_cpu += sum.value.count,
-            Entry::Occupied(_) => {}
+            // What was read before the window began has grown since.
+            Entry::Occupied(mut entry) => {
+                entry.insert(sum.value);
+            }
         }
     }
 

@@ -20,7 +20,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(service::run(sources)).map_err(|error: ServiceError| {
         let remedy = error.remedy();
-        CliError::new(error).maybe_remedy(remedy)
+        let is_usage = matches!(error, ServiceError::Config(_));
+        let error = CliError::new(error).maybe_remedy(remedy);
+        // As for arguments that make no sense: starting again does not mend it.
+        if is_usage { error.exit_with(2) } else { error }
     })?;
     Ok(ExitCode::SUCCESS)
 }

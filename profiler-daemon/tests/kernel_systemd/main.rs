@@ -11,23 +11,21 @@ use std::process::Command;
 use std::time::Duration;
 
 use machine::Machine;
-use nix::sys::signal::Signal;
 use profilerd::process::Labels;
-use support::{Program, installed, poll};
+use support::{installed, poll};
 
 /// systemd's own judgement of how much a unit may do, from 0 to 10, times ten.
 const MOST_EXPOSED: u32 = 45;
 /// Longest time that anything here takes.
 const SOON: Duration = Duration::from_secs(20);
 /// Times that are for people, made short.
-const QUICK: &str = "[Service]\nRestartSec=100ms\nWatchdogSec=2s\n";
+const QUICK: &str = "[Service]\nRestartSec=100ms\nWatchdogSec=4s\n";
+/// What `systemctl status` shows once it profiles.
+const PROFILING: &str = "profiling all processes in windows of 10s";
 
-/// What the unit starts: the program that stands in for the service.
-fn service() -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_profilerd")).parent().unwrap();
-    let program = built.join("examples/stand_in");
-    assert!(program.exists(), "first: cargo build -p profiler-daemon --example stand_in");
-    program
+/// The program as it is shipped.
+fn program(kernel: &support::Kernel) -> PathBuf {
+    PathBuf::from(kernel.profilerd([""; 0]).get_program())
 }
 
 fn unit() -> PathBuf {
@@ -59,29 +57,13 @@ fn systemd_understands_every_line_of_the_unit() {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-/// Started by hand it speaks to standard error, in lines.
-#[test]
-fn without_systemd_it_speaks_to_standard_error() {
-    let folder = support::folder();
-    let [config, said] = ["profilerd.toml", "stderr"].map(|name| folder.path().join(name));
-    fs::write(&config, "[metrics]\nlisten = \"off\"\n[log]\nlevel = \"debug\"\n").unwrap();
-    let mut command = Command::new(service());
-    command.args(["serve", "--config"]).arg(&config).stderr(fs::File::create(&said).unwrap());
-    let mut program = Program::start(&mut command);
-    let lines = || fs::read_to_string(&said).unwrap();
-    assert!(poll(SOON, || lines().contains(" info  started store=/var/lib/profilerd\n")), "{}", lines());
-    program.signal(Signal::SIGTERM);
-    assert!(program.wait(SOON).is_some_and(|status| status.success()), "{}", lines());
-    assert!(lines().contains(" debug kernel programs speak\n"), "{}", lines());
-    assert!(lines().ends_with(" info  ended\n"), "{}", lines());
-}
-
 #[test]
 fn it_starts_and_ends_well() {
-    let Some(machine) = Machine::boot(&service(), QUICK) else { return };
+    let Some(kernel) = support::kernel() else { return };
+    let Some(machine) = Machine::boot(&program(&kernel), QUICK) else { return };
     machine.well(&["systemctl", "start", "profilerd"]);
     assert_eq!(machine.property("ActiveState"), "active");
-    assert_eq!(machine.property("StatusText"), "windows of 10s");
+    assert_eq!(machine.property("StatusText"), PROFILING);
     assert!(machine.page("/readyz").contains("200 OK"));
     for folder in ["/var/lib/profilerd", "/var/cache/profilerd", "/run/profilerd"] {
         assert_eq!(machine.well(&["stat", "--format=%a %U", folder]), "700 root", "{folder}");
@@ -98,28 +80,32 @@ fn it_starts_and_ends_well() {
 
     // Fields of the journal, not only text.
     let find = ["journalctl", "--no-pager", "--output=cat", "PROFILERD_STORE=/var/lib/profilerd", "PRIORITY=6"];
-    assert!(poll(SOON, || machine.run(&find).stdout == b"started\n"), "{}", machine.journal());
+    assert!(poll(SOON, || machine.run(&find).stdout == b"profiling all processes\n"), "{}", machine.journal());
 
+    // The window that runs is kept, although it has just begun.
     machine.well(&["systemctl", "stop", "profilerd"]);
     assert_eq!(machine.property("ActiveState"), "inactive");
+    let listed = machine.well(&["profilerd", "ls"]);
+    assert!(listed.contains("service in the last hour"), "{listed}");
     assert_eq!(
         (machine.property("Result"), machine.property("ExecMainStatus")),
         ("success".to_owned(), "0".to_owned())
     );
-    assert!(machine.journal().contains("ended"), "{}", machine.journal());
+    assert!(machine.journal().contains("stopped"), "{}", machine.journal());
     assert_eq!(machine.well(&["sh", "-c", "test -e /run/profilerd || echo gone"]), "gone");
 }
 
 #[test]
 fn it_comes_back_when_it_is_killed_or_stands_still() {
-    let Some(machine) = Machine::boot(&service(), QUICK) else { return };
+    let Some(kernel) = support::kernel() else { return };
+    let Some(machine) = Machine::boot(&program(&kernel), QUICK) else { return };
     machine.well(&["systemctl", "start", "profilerd"]);
     for (restarts, signal, result) in [("1", "KILL", "signal"), ("2", "STOP", "watchdog")] {
         let pid = machine.property("MainPID");
         machine.well(&["systemctl", "kill", "--kill-whom=main", &format!("--signal={signal}"), "profilerd"]);
         machine.wait_for("NRestarts", restarts, SOON);
         machine.wait_for("ActiveState", "active", SOON);
-        machine.wait_for("StatusText", "windows of 10s", SOON);
+        machine.wait_for("StatusText", PROFILING, SOON);
         assert_ne!(machine.property("MainPID"), pid);
         assert!(machine.journal().contains(&format!("Failed with result '{result}'")), "{}", machine.journal());
     }
@@ -130,14 +116,15 @@ fn it_comes_back_when_it_is_killed_or_stands_still() {
 
 #[test]
 fn it_reloads_and_keeps_what_was_right() {
-    let Some(machine) = Machine::boot(&service(), QUICK) else { return };
+    let Some(kernel) = support::kernel() else { return };
+    let Some(machine) = Machine::boot(&program(&kernel), QUICK) else { return };
     machine.well(&["systemctl", "start", "profilerd"]);
     let pid = machine.property("MainPID");
     let config = fs::read_to_string(machine.config()).unwrap();
 
     fs::write(machine.config(), config.replace("window = \"10s\"", "window = \"30s\"")).unwrap();
     machine.well(&["systemctl", "reload", "profilerd"]);
-    machine.wait_for("StatusText", "windows of 30s", SOON);
+    machine.wait_for("StatusText", &PROFILING.replace("10s", "30s"), SOON);
 
     fs::write(machine.config(), config.replace("window = \"10s\"", "window = \"0s\"")).unwrap();
     machine.well(&["systemctl", "reload", "profilerd"]);
@@ -146,7 +133,8 @@ fn it_reloads_and_keeps_what_was_right() {
     let said = || String::from_utf8_lossy(&machine.run(&find).stdout).into_owned();
     assert!(poll(SOON, || said().contains(wrong)), "{}", said());
     machine.wait_for("ActiveState", "active", SOON);
-    assert_eq!(machine.property("StatusText"), "windows of 30s");
+    let still = format!("{}; the new configuration is wrong, the one before stays", PROFILING.replace("10s", "30s"));
+    assert_eq!(machine.property("StatusText"), still);
     assert_eq!(machine.property("MainPID"), pid);
     let page = machine.page("/metrics");
     for result in ["success", "error"] {
@@ -158,10 +146,9 @@ fn it_reloads_and_keeps_what_was_right() {
 #[test]
 fn the_rights_of_the_unit_are_enough_and_each_is_needed() {
     let Some(kernel) = support::kernel() else { return };
-    let binary = kernel.profilerd([""; 0]);
     let once = "[Service]\nType=oneshot\nWatchdogSec=0\nRestart=no\nStandardOutput=truncate:/run/said\n\
                 ExecStart=\nExecStart=-/usr/bin/profilerd doctor\n";
-    let Some(machine) = Machine::boot(Path::new(binary.get_program()), once) else { return };
+    let Some(machine) = Machine::boot(&program(&kernel), once) else { return };
     let doctor_without = |rights: &str| {
         let text = format!("[Service]\\nCapabilityBoundingSet=~{rights}\\n");
         let folder = "/run/systemd/system/profilerd.service.d";

@@ -98,12 +98,12 @@ impl Collector {
         messages
     }
 
-    fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.messages(PROFILES).iter().map(|message| Request::decode(message.as_slice()).unwrap()).collect()
     }
 
-    /// Fails unless its file obeys the rules, and holds these windows.
-    fn assert_wrote(&self, expected: &Summary) -> Summary {
+    /// Fails unless its file obeys the rules, and holds these windows and a service of this name.
+    pub(crate) fn assert_wrote(&self, expected: &Summary, service: &str) -> Summary {
         let requests = self.requests();
         let wrong: Vec<_> = requests.iter().flat_map(|request| faults(request, From::Collector)).take(20).collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
@@ -111,7 +111,7 @@ impl Collector {
         assert_eq!((&found.ids, &found.totals), (&expected.ids, &expected.totals));
         if let Some(decoded) = python::decode(&[self.written()], true) {
             assert_eq!(decoded.summary(), found);
-            assert!(decoded.services.contains("checkout"), "names of services are lost: {:?}", decoded.services);
+            assert!(decoded.services.contains(service), "names of services are lost: {:?}", decoded.services);
         }
         println!("{} requests, {} profiles, {:?}", requests.len(), found.profiles, found.totals);
         found
@@ -140,7 +140,7 @@ async fn a_real_collector_writes_what_was_sent() {
         assert_eq!(split.profiles, split.ids.len(), "some came twice");
         // Split profiles have other ids than whole ones, and the same totals.
         let whole = expected(1..=3, &Signal::ALL);
-        collector.assert_wrote(&Summary { totals: whole.totals, ..split });
+        collector.assert_wrote(&Summary { totals: whole.totals, ..split }, "checkout");
     }
 }
 
@@ -175,7 +175,7 @@ async fn a_real_collector_that_was_away_gets_everything() {
         assert_eq!((exporter.counts().windows_lost, exporter.counts().requests_refused), (0, 0));
         exporter.stop().await;
         collector.end();
-        collector.assert_wrote(&expected(1..=8, &Signal::DEFAULT));
+        collector.assert_wrote(&expected(1..=8, &Signal::DEFAULT), "checkout");
     }
 }
 

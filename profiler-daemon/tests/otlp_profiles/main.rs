@@ -11,6 +11,9 @@ mod fake;
 mod metrics;
 mod python;
 mod recordings;
+#[path = "../kernel_service/serve.rs"]
+mod serve;
+mod served;
 #[path = "../support/mod.rs"]
 mod support;
 

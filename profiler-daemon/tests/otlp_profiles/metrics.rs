@@ -16,7 +16,7 @@ use super::collector::Collector;
 use super::{host, recordings};
 
 /// Count, sum in nanoseconds, by metric and attributes.
-type Points = BTreeMap<String, (u64, u64)>;
+pub(crate) type Points = BTreeMap<String, (u64, u64)>;
 
 fn key(metric: &str, attributes: &[KeyValue]) -> String {
     let mut parts: Vec<String> = attributes
@@ -31,7 +31,7 @@ fn key(metric: &str, attributes: &[KeyValue]) -> String {
 }
 
 /// The points of one request.
-fn points(request: &ExportMetricsServiceRequest) -> Points {
+pub(crate) fn points(request: &ExportMetricsServiceRequest) -> Points {
     let mut points = Points::new();
     let nanoseconds = |seconds: f64| (seconds * 1e9).round() as u64;
     let scopes = request.resource_metrics.iter().flat_map(|resource| &resource.scope_metrics);

@@ -19,7 +19,9 @@ use crate::telemetry::{StoreCounts, Telemetry};
 
 /// Most windows that wait to be named and kept.
 pub(super) const BACKLOG: usize = 30;
-/// Longest rest at once, so that the word to stop is heard.
+/// Windows that wait from which on there is no rest: what the service may cost is worth no window.
+const NO_REST: usize = BACKLOG / 2;
+/// Longest rest at once, so that the word to stop, another share, and windows that pile up are heard.
 const REST: Duration = Duration::from_millis(200);
 
 /// What the thread is told.
@@ -27,7 +29,6 @@ enum Job {
     Window(Box<RawWindow>),
     Store(Limits),
     Metrics(Vec<Arc<Metrics>>),
-    Share(f64),
 }
 
 /// The thread, from outside.
@@ -36,6 +37,8 @@ pub(super) struct Keeper {
     waiting: Arc<AtomicUsize>,
     stopping: Arc<std::sync::atomic::AtomicBool>,
     needed: Arc<AtomicU64>,
+    /// How much of one CPU the thread may use, as bits.
+    share: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -51,7 +54,9 @@ impl Keeper {
         let (jobs, receive) = sync_channel(BACKLOG + 8);
         let (waiting, needed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicU64::new(0)));
         let stopping = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let share = Arc::new(AtomicU64::new(share.to_bits()));
         let (needed_too, waiting_too, stopping_too) = (needed.clone(), waiting.clone(), stopping.clone());
+        let share_too = share.clone();
         let work = move || {
             let mut work = Work {
                 store,
@@ -60,6 +65,7 @@ impl Keeper {
                 needed: needed_too,
                 waiting: waiting_too,
                 stopping: stopping_too,
+                share: share_too,
                 // It cannot change threads.
                 symbolizer: Symbolizer::lasting(),
                 lost_names: HashMap::new(),
@@ -67,10 +73,10 @@ impl Keeper {
                 metrics: Vec::new(),
                 is_full: false,
             };
-            work.run(&receive, share);
+            work.run(&receive);
         };
         let thread = std::thread::Builder::new().name("keeper".to_owned()).spawn(work)?;
-        Ok(Keeper { jobs: Some(jobs), waiting, stopping, needed, thread: Some(thread) })
+        Ok(Keeper { jobs: Some(jobs), waiting, stopping, needed, share, thread: Some(thread) })
     }
 
     /// Hands over a window. Returns false, and the window is lost, if too many wait.
@@ -99,7 +105,7 @@ impl Keeper {
     /// Other limits of the store, another share of a CPU, other receivers of metrics.
     pub(super) fn set(&self, limits: Limits, share: f64, metrics: Vec<Arc<Metrics>>) {
         self.tell(Job::Store(limits));
-        self.tell(Job::Share(share));
+        self.share.store(share.to_bits(), Ordering::Relaxed);
         self.tell(Job::Metrics(metrics));
     }
 
@@ -135,6 +141,7 @@ struct Work {
     needed: Arc<AtomicU64>,
     waiting: Arc<AtomicUsize>,
     stopping: Arc<std::sync::atomic::AtomicBool>,
+    share: Arc<AtomicU64>,
     symbolizer: Symbolizer,
     /// What naming had failed at when the window before was done.
     lost_names: HashMap<&'static str, u64>,
@@ -146,8 +153,8 @@ struct Work {
 }
 
 impl Work {
-    fn run(&mut self, jobs: &Receiver<Job>, share: f64) {
-        let mut pace = Pace::new(share);
+    fn run(&mut self, jobs: &Receiver<Job>) {
+        let mut pace = Pace::new(self.share());
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Window(window) => {
@@ -156,13 +163,20 @@ impl Work {
                 }
                 Job::Store(limits) => self.store.set_limits(limits),
                 Job::Metrics(metrics) => self.metrics = metrics,
-                Job::Share(share) => pace.set(share),
             }
-            let until = Instant::now() + pace.rest();
-            while Instant::now() < until && !self.stopping.load(Ordering::Relaxed) {
-                std::thread::sleep(REST.min(until.saturating_duration_since(Instant::now())));
+            while !self.stopping.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) < NO_REST {
+                pace.set(self.share());
+                let rest = pace.rest();
+                if rest.is_zero() {
+                    break;
+                }
+                std::thread::sleep(REST.min(rest));
             }
         }
+    }
+
+    fn share(&self) -> f64 {
+        f64::from_bits(self.share.load(Ordering::Relaxed))
     }
 
     fn window(&mut self, window: RawWindow) {

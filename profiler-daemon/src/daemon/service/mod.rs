@@ -169,7 +169,7 @@ impl Service {
         let keeper = Keeper::start(store, telemetry.clone(), newest.clone(), share(&config))?;
         keeper.set(limits(&config), share(&config), exports.metrics());
         let notifier = Notifier::new();
-        notifier.ready("profiling all processes");
+        notifier.ready(&status(&config));
         telemetry.set_ready(true);
         tracing::info!(
             store = %config.store.dir.display(),
@@ -217,10 +217,10 @@ impl Service {
             let cpu_ns = cost::own_cpu_ns();
             self.judge(&window, cpu_ns.saturating_sub(own_ns))?;
             own_ns = cpu_ns;
-            self.hand_over(window);
             if !self.keeper.is_alive() {
                 return Err(ServiceError::Keeper);
             }
+            self.hand_over(window);
             if why.get() == End::Stop {
                 return Ok(());
             }
@@ -292,11 +292,13 @@ impl Service {
         let result = self.try_reload();
         self.telemetry.reloaded(result.is_ok());
         match result {
-            Ok(()) => self.notifier.ready("profiling all processes"),
+            Ok(()) => self.notifier.ready(&status(&self.config)),
             Err(error) => {
                 let remedy = error.remedy();
-                tracing::error!(%error, remedy, "the configuration is wrong, the one before stays");
-                self.notifier.ready("profiling all processes; the new configuration is wrong, the one before stays");
+                let error: &(dyn std::error::Error + 'static) = &error;
+                tracing::error!(error, remedy, "the configuration is wrong, the one before stays");
+                let status = status(&self.config);
+                self.notifier.ready(&format!("{status}; the new configuration is wrong, the one before stays"));
             }
         }
     }
@@ -337,6 +339,11 @@ impl Service {
         drop(server);
         tracing::info!("stopped");
     }
+}
+
+/// What it does, for `systemctl status`.
+fn status(config: &Config) -> String {
+    format!("profiling all processes in windows of {}", humantime::format_duration(config.capture.window))
 }
 
 fn limits(config: &Config) -> Limits {

@@ -1,0 +1,116 @@
+//! Whether windows add up.
+
+use std::collections::{BTreeMap, HashMap};
+
+use profiler_common::class::COUNT;
+use profilerd::model::Ledger;
+
+use crate::serve::Stored;
+
+/// A switch or two between two readings of a thread.
+const SWITCH_NS: i64 = 20_000;
+
+/// A thread: pid, tid, birth.
+pub(crate) type Id = (u32, u32, u64);
+
+/// What a thread did in all windows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Life {
+    pub(crate) comm: String,
+    pub(crate) ledger: Ledger,
+    /// Sum of its waits by place.
+    pub(crate) off_cpu_ns: u64,
+    /// Windows in which places have more or less time of a class than the ledger, and how much.
+    pub(crate) differences: Vec<(u64, u32, i64)>,
+    /// Last instant that was told, CLOCK_MONOTONIC.
+    pub(crate) to_ns: u64,
+    pub(crate) windows: usize,
+    pub(crate) ended: bool,
+}
+
+/// Fails unless every thread's parts sum to its wall time in every window, to the nanosecond, and unless windows and
+/// threads' times follow each other without gap or overlap. Returns what each thread did in all of them.
+pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
+    assert!(!windows.is_empty(), "nothing is stored");
+    let mut lives: BTreeMap<Id, Life> = BTreeMap::new();
+    let mut before: Option<&Stored> = None;
+    for stored @ (window, recording) in windows {
+        let capture = &recording.capture;
+        if let Some((last, earlier)) = before {
+            assert_eq!(capture.start.0, earlier.capture.end.0, "window {} does not follow", window.sequence);
+            assert_eq!(window.sequence, last.sequence + 1);
+        }
+        for time in &capture.threads {
+            let ledger = &time.ledger;
+            let whose = format!("{} ({}/{}) in window {}", time.comm, time.pid, time.tid, window.sequence);
+            assert_eq!(ledger.residual_ns(), 0, "{whose}: {ledger:?}");
+            assert_eq!(ledger.user_ns + ledger.kernel_ns, ledger.on_cpu_ns, "{whose}: {ledger:?}");
+            let classes: u64 = ledger.off_cpu_ns.iter().sum();
+            assert_eq!(classes, ledger.run_queue_ns + ledger.blocked_ns, "{whose}: {ledger:?}");
+            let from_ns = capture.start.0 + time.start_ns;
+            let life = lives
+                .entry((time.pid, time.tid, time.born_ns))
+                .or_insert_with(|| Life { to_ns: from_ns, ..Life::default() });
+            assert!(!life.ended, "{whose} had ended");
+            assert_eq!(from_ns, life.to_ns, "{whose} does not begin where the last window left it");
+            life.to_ns = from_ns + ledger.wall_ns;
+            life.comm = time.comm.to_string();
+            life.ledger.add(ledger);
+            life.windows += 1;
+            life.ended = time.ended;
+        }
+        let mut waits: HashMap<(u32, u32), [u64; COUNT]> = HashMap::new();
+        for (key, value) in &capture.off_cpu {
+            let classes = waits.entry((key.pid, key.tid)).or_default();
+            classes[key.class as usize] += value.blocked_ns + value.run_queue_ns;
+        }
+        for time in &capture.threads {
+            let waited = waits.remove(&(time.pid, time.tid)).unwrap_or_default();
+            let life = lives.get_mut(&(time.pid, time.tid, time.born_ns)).unwrap();
+            life.off_cpu_ns += waited.iter().sum::<u64>();
+            for (class, (places, ledger)) in (0..).zip(waited.into_iter().zip(time.ledger.off_cpu_ns)) {
+                let difference = places as i64 - ledger as i64;
+                if difference.abs() > SWITCH_NS {
+                    life.differences.push((window.sequence, class, difference));
+                }
+            }
+        }
+        assert!(waits.is_empty(), "window {}: waits of threads that are not there: {waits:?}", window.sequence);
+        before = Some(stored);
+    }
+    lives
+}
+
+/// Fails unless what each thread waited by place is what it waited by its ledger, all windows together. A switch that was
+/// not seen is counted as lost: its time is in the ledger and has no place, so it excuses one thread. Returns the largest
+/// difference of the others in parts of a thousand.
+pub(crate) fn assert_waits_have_places(windows: &[Stored], lives: &BTreeMap<Id, Life>) -> f64 {
+    let missed = |stored: &Stored| {
+        let losses = &stored.1.context.losses.by_cause;
+        ["missed_switch_in", "missed_switch_out"]
+            .map(|cause| losses.get(cause).copied().unwrap_or(0))
+            .iter()
+            .sum::<u64>()
+    };
+    let missed: u64 = windows.iter().map(missed).sum();
+    let (mut worst, mut wrong) = (0.0f64, Vec::new());
+    for (id, life) in lives {
+        let ledger_ns = life.ledger.run_queue_ns + life.ledger.blocked_ns;
+        let difference_ns = life.off_cpu_ns.abs_diff(ledger_ns);
+        let share = difference_ns.saturating_sub(SWITCH_NS as u64) as f64 / ledger_ns.max(1) as f64;
+        if share > 0.001 {
+            wrong.push(format!("{id:?}: {life:?}"));
+        } else {
+            worst = worst.max(share * 1e3);
+        }
+    }
+    println!("{} of {} threads have time without a place, {missed} switches were missed", wrong.len(), lives.len());
+    assert!(wrong.len() as u64 <= missed, "{missed} switches were missed: {:#?}", &wrong[..wrong.len().min(8)]);
+    worst
+}
+
+/// The life of the thread with this id.
+pub(crate) fn of_tid(lives: &BTreeMap<Id, Life>, tid: u64) -> &Life {
+    let found = lives.iter().find(|((_, id, _), _)| u64::from(*id) == tid);
+    found.unwrap_or_else(|| panic!("no thread {tid}")).1
+}
