@@ -57,7 +57,7 @@ fn collectors_have_what_the_store_has_though_one_was_away() {
         let found = collector.assert_wrote(&expected, "the convoy");
         assert_eq!(found.profiles, found.ids.len(), "some came twice");
     }
-    for said in ["lost_windows", "refused"] {
+    for said in ["were removed before", "refused for good", "rejected"] {
         assert_eq!(serve.count(said), 0, "{}", serve.log());
     }
 
