@@ -221,6 +221,11 @@ impl Exporter {
                         self.down_since = Some(Instant::now());
                         tracing::warn!(reason, endpoint = %self.destination.endpoint, "cannot export, and goes on trying");
                     }
+                    // What comes meanwhile waits, too. It only reads a number; if it cannot, the next look tells.
+                    if let Ok(Some(newest)) = self.windows.newest() {
+                        self.newest = newest;
+                        self.count_waiting();
+                    }
                     pause(self.backoff.next(after), stop).await?;
                 }
             }

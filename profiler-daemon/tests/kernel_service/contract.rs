@@ -35,7 +35,7 @@ fn a_service_that_may_cost_nothing_sheds_detail_and_no_time() {
 
     serve.configure(&rich);
     serve.signal(Signal::SIGHUP);
-    serve.wait_for("changed key=limits.max_cpu from=0.1% to=100%");
+    serve.wait_for("changed key=limits.max_cpu ");
     assert!(poll(SOON * 2, || serve.metric("profilerd_detail_level") == Some(0.0)), "{}", serve.log());
     assert_eq!(serve.count(" info  profiling is cheap again"), 5, "{}", serve.log());
     serve.end(Signal::SIGTERM);
