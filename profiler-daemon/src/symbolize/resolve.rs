@@ -20,14 +20,14 @@ impl Symbolizer {
         stacks: impl IntoIterator<Item = (u64, &'a RawStack)>,
     ) -> HashMap<u64, Arc<[Frame]>> {
         let mut locator = Locator::new(processes);
-        let located = stacks.into_iter().map(|(id, stack)| (id, locator.locate(stack))).collect();
-        self.name_all(located)
+        // One after the other: located stacks take several times what they take else.
+        self.name_all(stacks.into_iter().map(|(id, stack)| (id, locator.locate(stack))))
     }
 
     /// The frames of many stacks by their ids, leaf first, inlined functions before those that they
     /// were inlined into. No address is ever left out. A stack that is not whole ends, on the root
     /// side, in a note such as `[unwinding stopped: no unwind info]`.
-    pub fn name_all(&mut self, stacks: Vec<(u64, Located)>) -> HashMap<u64, Arc<[Frame]>> {
+    pub fn name_all(&mut self, stacks: impl IntoIterator<Item = (u64, Located)>) -> HashMap<u64, Arc<[Frame]>> {
         self.refresh_kernel();
         let mut naming = Naming {
             symbolizer: self,
