@@ -21,7 +21,8 @@ fn the_last_window_is_kept_however_short_it_is() {
         println!("{signal}: ended within {:?}, window of {} ms", begin.elapsed(), windows[0].0.duration_ns / 1_000_000);
         assert_eq!(windows.len(), 1);
         assert!((700_000_000..20_000_000_000).contains(&windows[0].0.duration_ns), "{:?}", windows[0].0);
-        assert!(windows[0].1.capture.threads.len() > 20);
+        // We are one of all processes.
+        assert!(windows[0].1.capture.threads.iter().any(|thread| thread.pid == std::process::id()));
         lives(&windows);
         assert_eq!(serve.count(" info  stopped\n"), 1, "{}", serve.log());
     }

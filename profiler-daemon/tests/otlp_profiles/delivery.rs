@@ -93,7 +93,7 @@ async fn windows_arrive_as_they_come() {
 #[tokio::test]
 async fn an_outage_costs_nothing_but_time_and_is_said_once() {
     let said = Said::default();
-    let _guard = tracing::subscriber::set_default(said.clone());
+    let _guard = said.listen();
     for protocol in BOTH {
         let (folder, fake, store) = (folder(), Fake::default(), Arc::new(Store::default()));
         let port = free_port();
@@ -312,6 +312,14 @@ async fn to_stop_takes_no_longer_than_a_request() {
 struct Said(Arc<Mutex<Vec<String>>>, Arc<AtomicU64>);
 
 impl Said {
+    /// Hears what this thread says. As long as there is only one subscriber, `tracing` asks that of the thread which comes to a
+    /// line first, for all threads and for good; other tests' threads have none. So there is a second one.
+    fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        static SECOND: std::sync::OnceLock<tracing::Dispatch> = std::sync::OnceLock::new();
+        SECOND.get_or_init(|| tracing::Dispatch::new(Said::default()));
+        tracing::subscriber::set_default(self.clone())
+    }
+
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
