@@ -88,6 +88,9 @@ impl StoreError {
             }
             StoreError::Version { .. } => Some("use the version of profilerd that wrote it"),
             StoreError::TooMuch { .. } => Some("name a shorter range, or one process of it"),
+            StoreError::Io { what, .. } if what.contains("make") => {
+                Some("name a folder that can be made, with `--store`")
+            }
             StoreError::Io { .. } | StoreError::Damaged { .. } | StoreError::Table { .. } => None,
         }
     }
