@@ -1,8 +1,9 @@
 //! The maps that unwind tables are written to.
 
+use std::collections::VecDeque;
 use std::io;
 use std::num::NonZero;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::NonNull;
 
 use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData};
@@ -12,23 +13,27 @@ use profiler_common::unwind::{ProcessMappings, Rule, SLAB_WORDS};
 use super::pod::Plain;
 
 const SLAB_BYTES: usize = SLAB_WORDS * 4;
+/// Most slabs that are mapped into our memory at a time: all of a mapping counts as resident.
+const MOST_VIEWS: usize = 3;
 
 /// Unwind tables in kernel memory.
 pub struct Tables {
     outer: ArrayOfMaps<MapData, Array<MapData, Plain<[u32; SLAB_WORDS]>>>,
     rules: Array<MapData, Plain<Rule>>,
     processes: HashMap<MapData, u32, Plain<ProcessMappings>>,
-    slabs: Vec<Slab>,
+    slabs: Vec<OwnedFd>,
+    /// The slabs that were used last, the latest one first.
+    views: VecDeque<(u32, View)>,
 }
 
 /// A slab as the kernel and we see it. Dropping it ends our view.
 #[derive(Debug)]
-struct Slab {
+struct View {
     words: NonNull<u32>,
 }
 
 // SAFETY: the memory is shared with the kernel anyway, and reached through `&mut Tables` only.
-unsafe impl Send for Slab {}
+unsafe impl Send for View {}
 
 impl Tables {
     pub(super) fn new(slabs: Map, rules: Map, processes: Map) -> Result<Tables, aya::maps::MapError> {
@@ -37,6 +42,7 @@ impl Tables {
             rules: Array::try_from(rules)?,
             processes: HashMap::try_from(processes)?,
             slabs: Vec::new(),
+            views: VecDeque::new(),
         })
     }
 
@@ -50,22 +56,22 @@ impl Tables {
             let made = self.make(slab)?;
             self.slabs.push(made);
         }
-        let slab = self.slabs.get(slab as usize).ok_or_else(outside)?;
         if (word as usize).checked_add(words.len()).is_none_or(|end| end > SLAB_WORDS) {
             return Err(outside());
         }
+        let view = self.view(slab)?;
         // SAFETY: the range lies inside the mapping, which nothing in this process refers to.
-        unsafe { slab.words.add(word as usize).copy_from_nonoverlapping(NonNull::from(words).cast(), words.len()) };
+        unsafe { view.words.add(word as usize).copy_from_nonoverlapping(NonNull::from(words).cast(), words.len()) };
         Ok(())
     }
 
     /// Reads a word of a slab and sets it to 0. Words that do not exist are 0.
     pub fn take(&mut self, slab: u32, word: u32) -> u32 {
-        match self.slabs.get(slab as usize) {
-            Some(slab) if (word as usize) < SLAB_WORDS => {
+        match self.view(slab) {
+            Ok(view) if (word as usize) < SLAB_WORDS => {
                 // SAFETY: inside of the mapping. A walk may set it to 1 between the two: it does so again.
                 unsafe {
-                    let at = slab.words.add(word as usize);
+                    let at = view.words.add(word as usize);
                     let value = at.read_volatile();
                     if value != 0 {
                         at.write_volatile(0);
@@ -75,6 +81,20 @@ impl Tables {
             }
             _ => 0,
         }
+    }
+
+    /// The slab in our memory, where it replaces the one unused for longest.
+    fn view(&mut self, slab: u32) -> io::Result<&View> {
+        match self.views.iter().position(|(number, _)| *number == slab) {
+            Some(0) => {}
+            Some(index) => self.views.swap(0, index),
+            None => {
+                let fd = self.slabs.get(slab as usize).ok_or(io::ErrorKind::InvalidInput)?;
+                self.views.truncate(MOST_VIEWS - 1);
+                self.views.push_front((slab, View::new(fd.as_fd())?));
+            }
+        }
+        Ok(&self.views[0].1)
     }
 
     /// Writes the rules from number `first` on.
@@ -103,22 +123,27 @@ impl Tables {
         }
     }
 
-    fn make(&mut self, number: u32) -> io::Result<Slab> {
+    fn make(&mut self, number: u32) -> io::Result<OwnedFd> {
         let fd = create()?;
-        let length = const { NonZero::new(SLAB_BYTES).unwrap() };
-        // SAFETY: a new shared mapping of our own map.
-        let words =
-            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &fd, 0) }?;
-        let slab = Slab { words: words.cast() };
-        let data = MapData::from_fd(fd).map_err(io::Error::other)?;
+        let data = MapData::from_fd(fd.try_clone()?).map_err(io::Error::other)?;
         let map = Map::from_map_data(data).map_err(io::Error::other)?;
         let inner: Array<MapData, Plain<[u32; SLAB_WORDS]>> = Array::try_from(map).map_err(io::Error::other)?;
         self.outer.set(number, &inner, 0).map_err(io::Error::other)?;
-        Ok(slab)
+        Ok(fd)
     }
 }
 
-impl Drop for Slab {
+impl View {
+    fn new(slab: BorrowedFd<'_>) -> io::Result<View> {
+        let length = const { NonZero::new(SLAB_BYTES).unwrap() };
+        // SAFETY: a new shared mapping of our own map.
+        let words =
+            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, slab, 0) }?;
+        Ok(View { words: words.cast() })
+    }
+}
+
+impl Drop for View {
     fn drop(&mut self) {
         // SAFETY: our own mapping, which nobody refers to any more. If it fails the memory stays mapped.
         let _ = unsafe { munmap(self.words.cast(), SLAB_BYTES) };
@@ -159,7 +184,5 @@ fn create() -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: a descriptor that the kernel just gave us.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    debug_assert!(fd.as_raw_fd() >= 0);
-    Ok(fd)
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

@@ -3,6 +3,7 @@
 pub mod command;
 mod cost;
 mod follow;
+mod heap;
 pub mod pipeline;
 mod programs;
 mod rotate;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
+use crate::daemon::heap;
 use crate::daemon::pipeline::mark_cut;
 use crate::daemon::rotate::RawWindow;
 use crate::export::Metrics;
@@ -159,6 +160,7 @@ impl Work {
             match job {
                 Job::Window(window) => {
                     self.window(*window);
+                    heap::give_back();
                     self.waiting.fetch_sub(1, Ordering::Relaxed);
                 }
                 Job::Store(limits) => self.store.set_limits(limits),

@@ -22,7 +22,7 @@ use self::exports::Exports;
 use self::keeper::{BACKLOG, Keeper};
 use super::pipeline::{Pipeline, PipelineError, Plan, cpus};
 use super::rotate::RawWindow;
-use super::{TABLES_BYTES, cost};
+use super::{TABLES_BYTES, cost, heap};
 use crate::capture::kernel::Filter;
 use crate::config::{Config, ConfigError, Sources};
 use crate::log::{Log, LogError};
@@ -110,6 +110,7 @@ struct Service {
 /// # Errors
 /// What keeps the service from starting; or that a part of it failed while it ran.
 pub async fn run(sources: Sources) -> Result<(), ServiceError> {
+    heap::stay_small();
     let mut signals = Signals::install()?;
     let mut service = Service::start(sources)?;
     let ended = service.work(&mut signals).await;
