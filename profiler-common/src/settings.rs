@@ -122,4 +122,11 @@ pub struct Control {
     pub wait_level: u32,
     /// 1 while no kernel stacks of waits are taken.
     pub no_kernel_stacks: u32,
+    /// Number of the window that threads which are read from now on go to. It wraps.
+    pub window: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// When that number was given; 0 as long as there was no other window. Threads that are accounted since then are of
+    /// that window from the start, so nothing of them is read for the one before.
+    pub window_ns: u64,
 }

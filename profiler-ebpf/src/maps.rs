@@ -9,7 +9,7 @@ use profiler_common::settings::{Control, Settings};
 use profiler_common::unwind::{
     PROCESSES as MOST_PROCESSES, ProcessMappings, RULES as MOST_RULES, Rule, SLAB_WORDS, SLABS as MOST_SLABS,
 };
-use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
+use profiler_common::wire::{OffCpu, OffCpuMapKey, OffCpuValue, StackRecord, ThreadTotals, Wait};
 use profiler_ebpf::rules::budget::Budget;
 use profiler_ebpf::rules::ledger::{Interval, Ledger};
 use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
@@ -75,6 +75,9 @@ pub(crate) struct Thread {
     pub(crate) place: Place,
     /// Who ended it: flags of the waker, see `wire::waker_flag`.
     pub(crate) waker_flags: u32,
+    /// The window that its sums belong to: changes when the thread is read, and not before, so that what is read and
+    /// what goes to the map make one sum.
+    pub(crate) window: u32,
     /// Who ended it: pid << 32 | tid.
     pub(crate) waker: u64,
     pub(crate) start_ns: u64,
@@ -96,10 +99,10 @@ pub(crate) static RING: RingBuf<u8, { RING_BYTES as usize }> = RingBuf::new();
 /// drains the other one.
 /// Full: `fault::OFF_CPU_FULL`; the time is still in the thread's totals.
 #[btf_map]
-pub(crate) static OFF_CPU_A: HashMap<OffCpuKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
+pub(crate) static OFF_CPU_A: HashMap<OffCpuMapKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
 /// The twin of [`OFF_CPU_A`].
 #[btf_map]
-pub(crate) static OFF_CPU_B: HashMap<OffCpuKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
+pub(crate) static OFF_CPU_B: HashMap<OffCpuMapKey, OffCpuValue, { OFF_CPU_ENTRIES as usize }> = HashMap::new();
 
 /// What the daemon says while we run.
 #[btf_map]
@@ -183,6 +186,7 @@ pub(crate) struct Scratch {
     /// The wait that has just ended, and what is summed of one key.
     pub(crate) interval: Interval,
     pub(crate) sum: OffCpu,
+    pub(crate) map_key: OffCpuMapKey,
     pub(crate) totals: ThreadTotals,
     /// A thread's first state, copied into its storage.
     pub(crate) thread: Thread,

@@ -7,7 +7,7 @@ mod stack;
 mod task;
 
 pub use cpu::{CpuSample, cpu_mode};
-pub use off_cpu::{OffCpu, OffCpuKey, OffCpuValue, Wait, sampling, waker_flag};
+pub use off_cpu::{OffCpu, OffCpuKey, OffCpuMapKey, OffCpuValue, Wait, sampling, waker_flag};
 pub use stack::{StackRecord, frame, outcome, stack_kind};
 pub use task::{Exec, ThreadTotals, thread_flag};
 

@@ -24,6 +24,19 @@ pub struct OffCpuKey {
 }
 const _: () = assert!(size_of::<OffCpuKey>() == 40);
 
+/// The key of the off-CPU maps: 48 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OffCpuMapKey {
+    /// The waits.
+    pub key: OffCpuKey,
+    /// The window in which the thread was when the sum left it, see `Control::window`.
+    pub window: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+const _: () = assert!(size_of::<OffCpuMapKey>() == 48);
+
 /// How the user stack of a wait came to be taken or not: a level and, unless that is 0, one of two bits.
 pub mod sampling {
     /// Taken like every other one: recognised, or walked.

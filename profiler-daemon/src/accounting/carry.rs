@@ -40,7 +40,7 @@ impl Carry {
                 now.remove();
             }
         }
-        // What is owed stays owed: the sum left its thread after the map was drained, and comes next time.
+        // What is owed stays owed: the sum left its thread after that was read, and comes next time.
         told.retain(|key, owed| !is_nothing(owed) && (keeps(key) || held.contains_key(key)));
         for (key, value) in held {
             super::sums::merge(told.entry(key).or_insert(NOTHING), &value);
@@ -48,10 +48,26 @@ impl Carry {
         self.told = told;
     }
 
+    /// A thread has got another id.
+    pub(super) fn rename(&mut self, renamed: &[(u32, u32, u32)]) {
+        rename(&mut self.told, renamed);
+    }
+
     /// Number of keys kept.
     #[cfg(test)]
     fn len(&self) -> usize {
         self.told.len()
+    }
+}
+
+/// Gives sums the id that their thread has now.
+pub(super) fn rename(sums: &mut HashMap<OffCpuKey, OffCpuValue>, renamed: &[(u32, u32, u32)]) {
+    for (pid, before, now) in renamed {
+        let of_thread = |key: &OffCpuKey, _: &mut OffCpuValue| (key.pid, key.tid) == (*pid, *before);
+        let moved: Vec<_> = sums.extract_if(of_thread).collect();
+        for (key, value) in moved {
+            super::sums::merge(sums.entry(OffCpuKey { tid: *now, ..key }).or_insert(NOTHING), &value);
+        }
     }
 }
 
@@ -156,6 +172,17 @@ mod tests {
         assert_eq!(window(&mut carry, &[], &[]), (0, 0, 0));
         assert_eq!(window(&mut carry, &[waits(&[7_000, 1_000])], &[]).0, 1);
         assert_eq!(carry.len(), 0);
+    }
+
+    #[test]
+    fn a_thread_with_another_id_has_told_what_it_told() {
+        let mut carry = Carry::default();
+        window(&mut carry, &[], &[waits(&[7_000])]);
+        carry.rename(&[(KEY.pid, KEY.tid, 9)]);
+        let key = OffCpuKey { tid: 9, ..KEY };
+        let mut drained = HashMap::from([(key, waits(&[7_000, 1_000]))]);
+        carry.settle(&mut drained, HashMap::new(), |_| true);
+        assert_eq!((drained[&key].count, drained[&key].blocked_ns), (1, 1_000));
     }
 
     #[test]

@@ -13,8 +13,8 @@ mod sums;
 mod threads;
 mod told;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use crate::model::{Capture, Losses, MonoNs, RawStack};
 use carry::Carry;
@@ -46,6 +46,8 @@ pub struct Accounts {
     windows: u64,
     cpu_samples: Vec<CpuSample>,
     off_cpu: HashMap<OffCpuKey, OffCpuValue>,
+    /// Threads whose sums came before their totals, by (pid, tid).
+    strays: HashSet<(u32, u32)>,
     /// What threads had summed when the window closed.
     last_sums: HashMap<OffCpuKey, OffCpuValue>,
     waits: Longest,
@@ -71,6 +73,7 @@ impl Accounts {
             windows: 0,
             cpu_samples: Vec::new(),
             off_cpu: HashMap::new(),
+            strays: HashSet::new(),
             last_sums: HashMap::new(),
             waits: Longest::new(WAITS),
             over: Over::default(),

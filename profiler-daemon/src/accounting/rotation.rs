@@ -18,8 +18,8 @@ impl Accounts {
         accounts
     }
 
-    /// Ends a window at `end` and begins the next one. To be called after the off-CPU map was drained, all threads were
-    /// read and the ring was drained, in this order; `late` is what the map had when it was drained once more after that.
+    /// Ends a window at `end` and begins the next one. To be called after all threads were read, the ring was drained and
+    /// the off-CPU map was drained, in this order; `late` is what left its thread after that thread had been read.
     ///
     /// Each thread's time reaches to when it was read, a moment after `end`, and goes on from there in the next window.
     /// Stacks have addresses in the first window that uses them only. Waits that are still open have time, and count
@@ -29,16 +29,25 @@ impl Accounts {
         let time: Vec<_> = latest.iter().map(|totals| self.told.tell(totals, self.start)).collect();
         self.told.turn();
 
-        // A thread that ended took its last sums to the map after it was drained. The others' wait for the next window.
+        // What left its thread late is of the next window, but for a thread that ended: its totals are its last ones, and
+        // all that it held when it was read has gone to the map.
         let ended: HashSet<(u32, u32)> =
             latest.iter().filter(|totals| threads::ended(totals)).map(|totals| (totals.pid, totals.tid)).collect();
-        let (last, next): (Vec<_>, Vec<_>) = late.into_iter().partition(|(key, _)| ended.contains(&(key.pid, key.tid)));
+        let has_ended = |key: &OffCpuKey| ended.contains(&(key.pid, key.tid));
+        let (last, next): (Vec<_>, Vec<_>) = late.into_iter().partition(|(key, _)| has_ended(key));
         last.into_iter().for_each(|(key, value)| self.off_cpu(key, &value));
         let mut off_cpu = std::mem::take(&mut self.off_cpu);
-        let held = held(std::mem::take(&mut self.last_sums), &latest);
+        // An exec by a thread that is not the first one gives it the first one's id.
+        let renamed = self.told.renamed();
+        carry::rename(&mut off_cpu, &renamed);
+        self.carry.rename(&renamed);
+        let mut sums = std::mem::take(&mut self.last_sums);
+        sums.retain(|key, _| !has_ended(key));
+        let held = held(sums, &latest);
         let living = self.told.living();
         self.carry.settle(&mut off_cpu, held, |key| living.contains(&(key.pid, key.tid)));
         next.into_iter().for_each(|(key, value)| self.off_cpu(key, &value));
+        self.keep_strays(&mut off_cpu, &latest);
 
         let (cpu_samples, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.cpu_samples).into_iter().partition(|sample| sample.header.at_ns < end.0);
@@ -57,6 +66,20 @@ impl Accounts {
         self.start = end;
         self.windows += 1;
         (capture, losses)
+    }
+
+    /// Keeps sums of threads that have no totals in this window for the next one. A thread near its end is in no list of
+    /// the kernel's any more, and may send its sums before, and its totals after the window was closed. If they do not
+    /// come then, they are lost, and the sums are told without them.
+    fn keep_strays(&mut self, off_cpu: &mut HashMap<OffCpuKey, OffCpuValue>, latest: &[ThreadTotals]) {
+        let told: HashSet<(u32, u32)> = latest.iter().map(|totals| (totals.pid, totals.tid)).collect();
+        let before = std::mem::take(&mut self.strays);
+        let is_stray = |key: &OffCpuKey| !told.contains(&(key.pid, key.tid)) && !before.contains(&(key.pid, key.tid));
+        let strays: Vec<_> = off_cpu.extract_if(|key, _| is_stray(key)).collect();
+        for (key, value) in strays {
+            self.strays.insert((key.pid, key.tid));
+            self.off_cpu(key, &value);
+        }
     }
 
     /// Forgets stacks that no window has used for a while, if many are kept, and returns their ids: the kernel

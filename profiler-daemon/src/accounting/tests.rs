@@ -124,6 +124,21 @@ fn last_sums_are_added_once_to_what_was_drained() {
 }
 
 #[test]
+fn sums_that_come_before_their_totals_wait_for_them_one_window() {
+    let key = OffCpuKey { pid: 1, tid: 2, class: class::LOCK, ..OffCpuKey::default() };
+    for totals_come in [true, false] {
+        let mut accounts = Accounts::start_windows(MonoNs(0), 10);
+        accounts.off_cpu(key, &value(3_000, 100));
+        assert_eq!(accounts.rotate(MonoNs(10), Vec::new()).0.off_cpu, HashMap::new());
+        if totals_come {
+            accounts.thread(&ThreadTotals { pid: 1, tid: 2, ..totals(5, 15, 0) });
+        }
+        let (capture, _) = accounts.rotate(MonoNs(20), Vec::new());
+        assert_eq!((capture.threads.len(), capture.off_cpu[&key].count), (usize::from(totals_come), 1));
+    }
+}
+
+#[test]
 fn an_open_interval_is_one_more_wait_of_its_key() {
     let key = OffCpuKey { pid: 42, tid: 43, class: class::POLL_IDLE, syscall: 232, ..OffCpuKey::default() };
     let open = ThreadTotals { open_ns: 8 * MS, open_run_queue_ns: MS, open: key, ..totals(0, 20 * MS, 0) };

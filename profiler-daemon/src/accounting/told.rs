@@ -18,6 +18,8 @@ const MOST_UNREAD: u32 = 3;
 #[derive(Debug, Default)]
 pub(super) struct Told {
     threads: HashMap<Identity, Thread>,
+    /// Threads that got another id in this window: pid, the id before, the one now.
+    renamed: Vec<(u32, u32, u32)>,
 }
 
 /// A thread keeps the instant since which it is accounted, even if an exec gives it another id.
@@ -40,6 +42,9 @@ impl Told {
     /// What is new of a thread in a window that began at `start`.
     pub(super) fn tell(&mut self, totals: &ThreadTotals, start: MonoNs) -> ThreadTime {
         let identity = (totals.pid, totals.since_ns);
+        if let Some(known) = self.threads.get(&identity).filter(|known| known.tid != totals.tid) {
+            self.renamed.push((totals.pid, known.tid, totals.tid));
+        }
         let is_seeded = totals.flags & thread_flag::SEEDED != 0;
         let told = self.threads.entry(identity).or_insert_with(|| {
             let first_ns = if is_seeded { start.0.min(totals.since_ns) } else { totals.since_ns };
@@ -86,6 +91,11 @@ impl Told {
             thread.unread += 1;
             thread.unread <= MOST_UNREAD
         });
+    }
+
+    /// Threads that got another id since this was asked last: pid, the id before, the one now.
+    pub(super) fn renamed(&mut self) -> Vec<(u32, u32, u32)> {
+        std::mem::take(&mut self.renamed)
     }
 
     /// Those that live, by (pid, tid).

@@ -9,7 +9,7 @@ use aya::programs::{BtfTracePoint, Iter, PerfEvent, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use profiler_common::fault;
 use profiler_common::settings::{Control, Settings, filter};
-use profiler_common::wire::{OffCpuKey, OffCpuValue};
+use profiler_common::wire::{OffCpuKey, OffCpuMapKey, OffCpuValue};
 
 use super::pod::Plain;
 use super::tables::Tables;
@@ -105,12 +105,15 @@ pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     control: Array<MapData, Plain<Control>>,
-    off_cpu: [HashMap<MapData, Plain<OffCpuKey>, Plain<OffCpuValue>>; 2],
+    off_cpu: [HashMap<MapData, Plain<OffCpuMapKey>, Plain<OffCpuValue>>; 2],
     faults: PerCpuArray<MapData, u64>,
     /// Where unwind tables are written to.
     pub tables: Tables,
     active: u32,
     epoch: u32,
+    /// Number of the window that began last, and when it did; 0 for the first.
+    window: u32,
+    window_ns: u64,
     detail: Detail,
     has_sleepers: bool,
     sampling: Vec<aya::programs::perf_event::PerfEventLinkId>,
@@ -146,6 +149,8 @@ impl Kernel {
                 .map_err(in_map("SLABS"))?,
             active: 0,
             epoch: 0,
+            window: 0,
+            window_ns: 0,
             detail: Detail::default(),
             has_sleepers,
             sampling: Vec::new(),
@@ -258,7 +263,16 @@ impl Kernel {
     fn set_control(&mut self, stop_ns: u64) -> Result<(), KernelError> {
         let Detail { wait_level, kernel_stacks, .. } = self.detail;
         let no_kernel_stacks = (!kernel_stacks).into();
-        let control = Plain(Control { active: self.active, epoch: self.epoch, stop_ns, wait_level, no_kernel_stacks });
+        let control = Plain(Control {
+            active: self.active,
+            epoch: self.epoch,
+            stop_ns,
+            wait_level,
+            no_kernel_stacks,
+            window: self.window,
+            reserved: 0,
+            window_ns: self.window_ns,
+        });
         self.control.set(0, control, 0).map_err(in_map("CONTROL"))
     }
 
@@ -307,8 +321,17 @@ impl Kernel {
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 
-    /// Swaps the two off-CPU maps and hands every entry of the one that was written to `take`.
-    pub fn drain_off_cpu(&mut self, mut take: impl FnMut(OffCpuKey, OffCpuValue)) -> Result<(), KernelError> {
+    /// From now on a thread that is read goes to the next window with all that it sums later.
+    pub fn begin_window(&mut self) -> Result<(), KernelError> {
+        self.window = self.window.wrapping_add(1);
+        self.window_ns = MonoNs::now().0;
+        let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
+        self.set_control(stop_ns)
+    }
+
+    /// Swaps the two off-CPU maps and hands every entry of the one that was written to `take`, with whether it is of the
+    /// window that began last.
+    pub fn drain_off_cpu(&mut self, mut take: impl FnMut(OffCpuKey, OffCpuValue, bool)) -> Result<(), KernelError> {
         let full = self.active as usize;
         self.active ^= 1;
         let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
@@ -319,7 +342,7 @@ impl Kernel {
         for key in keys {
             let value = map.get(&key, 0).map_err(in_map("OFF_CPU"))?;
             map.remove(&key).map_err(in_map("OFF_CPU"))?;
-            take(key.0, value.0);
+            take(key.0.key, value.0, key.0.window == self.window);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use profiler_common::settings::{Control, Settings};
 use profiler_common::unwind::{ProcessMappings, Rule, SLAB_WORDS};
-use profiler_common::wire::{OffCpuKey, OffCpuValue};
+use profiler_common::wire::{OffCpuMapKey, OffCpuValue};
 
 /// A wire type in an eBPF map.
 #[repr(transparent)]
@@ -20,4 +20,4 @@ macro_rules! plain {
     };
 }
 
-plain!(Settings, Control, OffCpuKey, OffCpuValue, Rule, ProcessMappings, [u32; SLAB_WORDS]);
+plain!(Settings, Control, OffCpuMapKey, OffCpuValue, Rule, ProcessMappings, [u32; SLAB_WORDS]);

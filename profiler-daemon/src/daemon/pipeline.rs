@@ -295,7 +295,7 @@ impl Pipeline {
     /// What is due every second.
     fn round(&mut self) -> Result<(), PipelineError> {
         let accounts = &mut self.accounts;
-        self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
+        self.kernel.drain_off_cpu(|key, value, _| accounts.off_cpu(key, &value))?;
         self.programs.open(self.kernel.run_stats());
         if self.mappings.follow(&mappings::online_cpus()?)? {
             self.followers.missed();
@@ -332,7 +332,7 @@ impl Pipeline {
         let accounts = &mut self.accounts;
         // The first swap drains what was written, the second what was in flight before it.
         for _ in 0..2 {
-            self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
+            self.kernel.drain_off_cpu(|key, value, _| accounts.off_cpu(key, &value))?;
         }
         let counts = self.kernel.faults()?;
         let overhead = self.overhead(&counts, end);

@@ -43,12 +43,14 @@ impl Pipeline {
         self.look_at_mappings();
         self.programs.close(self.kernel.run_stats());
         let end = MonoNs::now();
-        let accounts = &mut self.accounts;
-        self.kernel.drain_off_cpu(|key, value| accounts.off_cpu(key, &value))?;
+        self.kernel.begin_window()?;
         self.read_threads()?;
         self.drain_ring();
-        let mut late = Vec::new();
-        self.kernel.drain_off_cpu(|key, value| late.push((key, value)))?;
+        let (accounts, mut late) = (&mut self.accounts, Vec::new());
+        self.kernel.drain_off_cpu(|key, value, is_late| match is_late {
+            true => late.push((key, value)),
+            false => accounts.off_cpu(key, &value),
+        })?;
         let counts = self.kernel.faults()?;
         let overhead = self.overhead(&counts, end);
         let mut lost = self.lost(&counts);

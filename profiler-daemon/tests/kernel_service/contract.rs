@@ -46,7 +46,7 @@ fn a_service_that_may_cost_nothing_sheds_detail_and_no_time() {
     println!("samples a second and CPU, by window: {rates:?}");
     assert!(rates.contains(&19) && rates.contains(&4), "{rates:?}");
     let lives = lives(&windows);
-    let worst = assert_waits_have_places(&windows, &lives);
+    let worst = assert_waits_have_places(&lives);
     println!("{} windows, places differ from ledgers by {worst:.4} per mille at most", windows.len());
     for truth in truths(&outcome.stdout) {
         let (name, wall_ns) = (truth.text("name"), truth.number("wall_ns"));

@@ -8,7 +8,7 @@ use profilerd::model::Ledger;
 use crate::serve::Stored;
 
 /// A switch or two between two readings of a thread.
-const SWITCH_NS: i64 = 20_000;
+const SWITCH_NS: u64 = 50_000;
 
 /// A thread: pid, tid, birth.
 pub(crate) type Id = (u32, u32, u64);
@@ -20,20 +20,20 @@ pub(crate) struct Life {
     pub(crate) ledger: Ledger,
     /// Sum of its waits by place.
     pub(crate) off_cpu_ns: u64,
-    /// Windows in which places have more or less time of a class than the ledger, and how much.
-    pub(crate) differences: Vec<(u64, u32, i64)>,
     /// Last instant that was told, CLOCK_MONOTONIC.
     pub(crate) to_ns: u64,
     pub(crate) windows: usize,
     pub(crate) ended: bool,
 }
 
-/// Fails unless every thread's parts sum to its wall time in every window, to the nanosecond, and unless windows and
-/// threads' times follow each other without gap or overlap. Returns what each thread did in all of them.
+/// Fails unless every thread's parts sum to its wall time in every window, to the nanosecond, unless its waits by place
+/// are those of its ledger within 0.1 % of the time, and unless windows and threads' times follow each other without gap
+/// or overlap. Returns what each thread did in all of them.
 pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
     assert!(!windows.is_empty(), "nothing is stored");
     let mut lives: BTreeMap<Id, Life> = BTreeMap::new();
     let mut before: Option<&Stored> = None;
+    let mut worst = (0, String::new());
     for stored @ (window, recording) in windows {
         let capture = &recording.capture;
         if let Some((last, earlier)) = before {
@@ -68,44 +68,37 @@ pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
             let waited = waits.remove(&(time.pid, time.tid)).unwrap_or_default();
             let life = lives.get_mut(&(time.pid, time.tid, time.born_ns)).unwrap();
             life.off_cpu_ns += waited.iter().sum::<u64>();
+            // An exec under our eyes begins a life of the same id: places do not tell the two apart.
+            let namesakes = capture.threads.iter().filter(|it| (it.pid, it.tid) == (time.pid, time.tid)).count();
             for (class, (places, ledger)) in (0..).zip(waited.into_iter().zip(time.ledger.off_cpu_ns)) {
-                let difference = places as i64 - ledger as i64;
-                if difference.abs() > SWITCH_NS {
-                    life.differences.push((window.sequence, class, difference));
-                }
+                let difference_ns = places.abs_diff(ledger);
+                let bound_ns = SWITCH_NS + time.ledger.wall_ns / 1_000;
+                assert!(
+                    difference_ns <= bound_ns || namesakes > 1,
+                    "window {}, class {class}: {difference_ns} ns between places and {time:?}",
+                    window.sequence
+                );
+                worst = worst.max((difference_ns, time.comm.to_string()));
             }
         }
         assert!(waits.is_empty(), "window {}: waits of threads that are not there: {waits:?}", window.sequence);
         before = Some(stored);
     }
+    println!("in a window the places and the ledger of a thread differ by {worst:?} ns at most");
     lives
 }
 
-/// Fails unless what each thread waited by place is what it waited by its ledger, all windows together. A switch that was
-/// not seen is counted as lost: its time is in the ledger and has no place, so it excuses one thread. Returns the largest
-/// difference of the others in parts of a thousand.
-pub(crate) fn assert_waits_have_places(windows: &[Stored], lives: &BTreeMap<Id, Life>) -> f64 {
-    let missed = |stored: &Stored| {
-        let losses = &stored.1.context.losses.by_cause;
-        ["missed_switch_in", "missed_switch_out"]
-            .map(|cause| losses.get(cause).copied().unwrap_or(0))
-            .iter()
-            .sum::<u64>()
-    };
-    let missed: u64 = windows.iter().map(missed).sum();
-    let (mut worst, mut wrong) = (0.0f64, Vec::new());
+/// Fails unless what each thread waited by place is what it waited by its ledger, all windows together, missed switches
+/// and all. Returns the largest difference in parts of a thousand.
+pub(crate) fn assert_waits_have_places(lives: &BTreeMap<Id, Life>) -> f64 {
+    let mut worst = 0.0f64;
     for (id, life) in lives {
         let ledger_ns = life.ledger.run_queue_ns + life.ledger.blocked_ns;
-        let difference_ns = life.off_cpu_ns.abs_diff(ledger_ns);
-        let share = difference_ns.saturating_sub(SWITCH_NS as u64) as f64 / ledger_ns.max(1) as f64;
-        if share > 0.001 {
-            wrong.push(format!("{id:?}: {life:?}"));
-        } else {
-            worst = worst.max(share * 1e3);
-        }
+        let difference_ns = life.off_cpu_ns.abs_diff(ledger_ns).saturating_sub(SWITCH_NS);
+        let share = difference_ns as f64 / ledger_ns.max(1) as f64;
+        assert!(share < 0.001, "{id:?}: {life:?}");
+        worst = worst.max(share * 1e3);
     }
-    println!("{} of {} threads have time without a place, {missed} switches were missed", wrong.len(), lives.len());
-    assert!(wrong.len() as u64 <= missed, "{missed} switches were missed: {:#?}", &wrong[..wrong.len().min(8)]);
     worst
 }
 

@@ -37,7 +37,7 @@ fn windows_add_up_and_say_where_time_went() {
     serve.end(Signal::SIGTERM);
     let windows = serve.windows();
     let lives = lives(&windows);
-    let worst = assert_waits_have_places(&windows, &lives);
+    let worst = assert_waits_have_places(&lives);
     println!(
         "{} windows, {} threads, places differ from ledgers by {worst:.4} per mille at most",
         windows.len(),
@@ -113,7 +113,7 @@ fn what_ends_within_a_window_keeps_its_names() {
     serve.end(Signal::SIGTERM);
     let windows = serve.windows();
     let all = lives(&windows);
-    assert_waits_have_places(&windows, &all);
+    assert_waits_have_places(&all);
 
     let (report, said) = serve.query(&["--since", "10m ago", "--service", "brief work"]);
     assert_eq!(report.threads_named("sv-brief").count(), BRIEF, "{said}");

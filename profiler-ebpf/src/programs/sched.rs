@@ -102,9 +102,15 @@ fn switch_out(
         (user_stack, sampling) = stack::user_of_wait(scratch, thread, regs, syscall, owner, now_ns);
     }
     let generation = thread.generation;
-    thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation, sampling };
-
     begin(&mut thread.switch_seq);
+    let before = thread.ledger.missed_interval(now_ns, task::sum_exec_ns(prev));
+    if before.start_ns != 0 {
+        // Nobody saw its switch-in: the wait that this ended belongs to the place before this one.
+        sums::name(scratch, prev);
+        scratch.interval = before;
+        sums::add_anywhere(scratch, thread, control.active);
+    }
+    thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation, sampling };
     let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);
     end(&mut thread.switch_seq);
     count_missed(missed);
@@ -150,7 +156,6 @@ fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u6
 
 #[inline(always)]
 fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64, active: u32) {
-    let wake_ns = thread.ledger.off_ns + thread.ledger.open_blocked_ns;
     begin(&mut thread.switch_seq);
     let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
@@ -176,7 +181,7 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
         wait.header.cpu = unsafe { bpf_get_smp_processor_id() };
         wait.header.at_ns = now_ns;
         wait.start_ns = interval.start_ns;
-        wait.wake_ns = wake_ns;
+        wait.wake_ns = interval.start_ns + interval.blocked_ns;
         wait.waker_pid = (thread.waker >> 32) as u32;
         wait.waker_tid = thread.waker as u32;
         wait.waker_flags = thread.waker_flags;

@@ -9,7 +9,7 @@ use aya_ebpf::bindings::{BPF_NOEXIST, seq_file};
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use core::mem::offset_of;
 use profiler_common::fault;
-use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, tag};
+use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuMapKey, OffCpuValue, tag};
 use profiler_ebpf::rules::sums::{self, Place, SLOTS};
 
 use crate::emit;
@@ -34,6 +34,18 @@ pub(crate) fn place(key: &mut OffCpuKey, place: &Place) {
     key.sampling = place.sampling;
 }
 
+/// Adds `scratch.interval` to the sum of the thread's place, wherever that is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn add_anywhere(scratch: *mut Scratch, thread: *mut Thread, active: u32) -> u32 {
+    // SAFETY: as in `add_elsewhere`.
+    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    if !thread.sums.add(&thread.place, &scratch.interval) {
+        add_elsewhere(scratch, thread, active);
+    }
+    0
+}
+
 /// Adds `scratch.interval` where no slot sums its place: to a slot that gives way, or to the map.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -49,7 +61,7 @@ pub(super) extern "C" fn add_elsewhere(scratch: *mut Scratch, thread: *mut Threa
     place(&mut scratch.sum.key, &thread.place);
     sums::first(&mut scratch.sum.value, &scratch.interval);
     let value = &raw const scratch.sum.value;
-    add_to_map(&scratch.sum.key, value, active);
+    add_to_map(&scratch.sum.key, &mut scratch.map_key, thread, value, active);
     0
 }
 
@@ -75,14 +87,18 @@ extern "C" fn slot_to_map(scratch: *mut Scratch, thread: *mut Thread, slot: u32,
     let value = &thread.sums.values[slot];
     if value.count != 0 {
         place(&mut scratch.sum.key, &thread.sums.places[slot]);
-        add_to_map(&scratch.sum.key, value, active);
+        add_to_map(&scratch.sum.key, &mut scratch.map_key, thread, value, active);
     }
     0
 }
 
 /// Adds a sum to the map that is written now.
 #[inline(always)]
-fn add_to_map(key: &OffCpuKey, more: *const OffCpuValue, active: u32) {
+fn add_to_map(key: &OffCpuKey, room: &mut OffCpuMapKey, thread: &Thread, more: *const OffCpuValue, active: u32) {
+    room.key = *key;
+    // SAFETY: a plain member, which the iterator may write meanwhile.
+    room.window = unsafe { (&raw const thread.window).read_volatile() };
+    let key = &*room;
     // SAFETY: the callers have it from a reference.
     let more = unsafe { &*more };
     let entry = if active != 0 { OFF_CPU_B.get_ptr_mut(key) } else { OFF_CPU_A.get_ptr_mut(key) };

@@ -5,6 +5,7 @@ use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, b
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
+use profiler_common::settings::Control;
 use profiler_common::wire::{Exec, Header, OffCpuKey, ThreadTotals, tag, thread_flag};
 use profiler_common::{class, fault};
 use profiler_ebpf::rules::ledger::state;
@@ -160,7 +161,7 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
     };
     // SAFETY: the value stays while the iterator holds the task. Others write it meanwhile: the
     // sequence counts tell.
-    let thread = unsafe { &*thread };
+    let thread = unsafe { &mut *thread };
     if thread.flags & thread_flag::ENDED != 0 {
         return 0;
     }
@@ -171,7 +172,14 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
         if (before.0 | before.1) & 1 != 0 {
             continue;
         }
-        let stop_ns = control().map_or(0, |control| control.stop_ns);
+        let Some(Control { stop_ns, window, window_ns, .. }) = control() else { return 0 };
+        if window_ns != 0 && thread.ledger.since_ns >= window_ns {
+            return 0;
+        }
+        // Before the read: what leaves the thread while it is read spoils the read, and what leaves it later is of the
+        // next window.
+        // SAFETY: a plain member, which nobody else writes once the thread is accounted.
+        unsafe { (&raw mut thread.window).write_volatile(window) };
         // SAFETY: no arguments.
         let mut now_ns = if stop_ns != 0 { stop_ns } else { unsafe { bpf_ktime_get_ns() } };
         // A switch that was under way when the window closed is booked a moment after its end.
@@ -297,6 +305,7 @@ fn prepare(thread: &mut Thread, task: Task, generation: u32, flags: u32) {
     thread.generation = generation;
     thread.place.generation = generation;
     thread.flags = flags;
+    thread.window = control().map_or(0, |control| control.window);
     thread.start_ns = task::start_ns(task);
     thread.utime_ns = task::utime_ns(task);
     thread.stime_ns = task::stime_ns(task);

@@ -68,6 +68,8 @@ pub struct Ledger {
     pub skew_ns: i64,
     /// Blocked part of the open interval, known once the thread was woken.
     pub open_blocked_ns: u64,
+    /// 1 if it was woken while it ran: a wake-up that overtakes the switch-out. Written by wakers.
+    pub woken_early: u64,
     /// Time executed.
     pub on_cpu_ns: u64,
     /// Time runnable but not executing.
@@ -158,6 +160,26 @@ impl Ledger {
         missed
     }
 
+    /// The interval that a thread was off the CPU, at its switch-out, if nobody saw its switch-in: all time but what
+    /// the scheduler says that it ran. Zero if it was seen.
+    ///
+    /// When it ran is unknown, not for how long; and what it waited for is known, but if it was blocked not where the
+    /// block ended and the wait for a CPU began. All of it is taken for the block then.
+    #[inline(always)]
+    pub fn missed_interval(&self, now_ns: u64, sum_exec_ns: u64) -> Interval {
+        if self.state != state::RUNNABLE && self.state != state::BLOCKED {
+            return Interval::default();
+        }
+        let stamps_ns = now_ns.saturating_sub(self.state_ns);
+        let run_ns = sum_exec_ns.saturating_sub(self.sum_exec_ns);
+        let rest_ns = stamps_ns.saturating_sub(run_ns);
+        if self.state == state::BLOCKED && self.woken_early == 0 {
+            Interval { start_ns: self.off_ns, blocked_ns: rest_ns, run_queue_ns: 0 }
+        } else {
+            Interval { start_ns: self.off_ns, blocked_ns: self.open_blocked_ns, run_queue_ns: rest_ns }
+        }
+    }
+
     /// Books what the thread did since `state_ns`, at its switch-out.
     #[inline(always)]
     fn leave(&mut self, now_ns: u64, sum_exec_ns: u64) -> Missed {
@@ -167,6 +189,7 @@ impl Ledger {
         }
         let stamps_ns = now_ns.saturating_sub(self.state_ns);
         let mut run_ns = sum_exec_ns.saturating_sub(self.sum_exec_ns);
+        let missed = self.missed_interval(now_ns, sum_exec_ns);
         self.sum_exec_ns = sum_exec_ns;
         if self.state == state::RUNNING {
             // Right after seeding the scheduler's count may hold run time from before.
@@ -177,18 +200,12 @@ impl Ledger {
             self.skew_ns += stamps_ns as i64 - run_ns as i64;
             return Missed::Nothing;
         }
-        // Its switch-in was never seen. It ran what the scheduler says, at most all of the time;
-        // the rest it waited for a CPU, or, if we thought it blocked, nobody knows.
+        // Its switch-in was never seen. It ran what the scheduler says, at most all of the time.
         if run_ns > stamps_ns {
             run_ns = stamps_ns;
         }
         self.on_cpu_ns += run_ns;
-        let rest_ns = stamps_ns - run_ns;
-        if self.state == state::RUNNABLE {
-            self.close(self.open_blocked_ns, rest_ns);
-        } else {
-            self.unseen_ns += rest_ns;
-        }
+        self.close(missed.blocked_ns, missed.run_queue_ns);
         Missed::SwitchIn
     }
 
@@ -199,6 +216,7 @@ impl Ledger {
     pub fn wake(&mut self, now_ns: u64) -> bool {
         // SAFETY: a plain member.
         if unsafe { (&raw const self.state).read_volatile() } != state::BLOCKED {
+            self.woken_early = 1;
             return false;
         }
         self.open_blocked_ns = now_ns.saturating_sub(self.state_ns);
@@ -219,11 +237,15 @@ impl Ledger {
                 self.settle(&mut interval);
                 self.close(interval.blocked_ns, interval.run_queue_ns);
             }
-            // No wake-up was seen since the switch-out: it came before, so the thread never left the
-            // run queue.
+            // No wake-up was seen since the switch-out. Either it came before, and the thread never left the run
+            // queue; or it is one that nobody sees, and the thread was blocked for we do not know how much of it.
             state::BLOCKED => {
+                if self.woken_early == 0 {
+                    interval.blocked_ns = waited_ns;
+                    interval.run_queue_ns = 0;
+                }
                 self.settle(&mut interval);
-                self.close(0, interval.run_queue_ns);
+                self.close(interval.blocked_ns, interval.run_queue_ns);
             }
             state::RUNNING => {
                 let mut run_ns = sum_exec_ns.saturating_sub(self.sum_exec_ns);
@@ -242,6 +264,7 @@ impl Ledger {
         }
         self.sum_exec_ns = sum_exec_ns;
         self.open_blocked_ns = 0;
+        self.woken_early = 0;
         self.state_ns = now_ns;
         self.state = state::RUNNING;
         (interval, missed)
@@ -297,6 +320,7 @@ impl Ledger {
                 totals.open.blocked_ns = self.open_blocked_ns;
                 totals.open.run_queue_ns = stamps_ns;
             }
+            state::BLOCKED if self.woken_early != 0 => totals.open.run_queue_ns = stamps_ns,
             state::BLOCKED => totals.open.blocked_ns = stamps_ns,
             _ => {}
         }
@@ -451,11 +475,28 @@ mod tests {
     }
 
     #[test]
-    fn a_missed_switch_in_of_a_blocked_thread_leaves_time_unseen() {
+    fn a_missed_switch_in_of_a_blocked_thread_leaves_the_rest_to_its_class() {
         let mut ledger = Ledger::default();
         ledger.start_blocked(0, 0, class::PIPE);
+        let missed = ledger.missed_interval(10 * MS, 4 * MS);
+        assert_eq!(missed, Interval { start_ns: 0, blocked_ns: 6 * MS, run_queue_ns: 0 });
         assert_eq!(ledger.switch_out(10 * MS, 4 * MS, class::SLEEP), Missed::SwitchIn);
-        assert_eq!((ledger.on_cpu_ns, ledger.unseen_ns), (4 * MS, 6 * MS));
+        assert_eq!((ledger.on_cpu_ns, ledger.blocked_ns, ledger.unseen_ns), (4 * MS, 6 * MS, 0));
+        assert_eq!(ledger.off_cpu_ns[class::PIPE as usize], 6 * MS);
+    }
+
+    #[test]
+    fn a_wake_up_that_nobody_saw_leaves_the_wait_blocked() {
+        let mut ledger = Ledger::default();
+        ledger.start_running(0, 0);
+        ledger.wake(MS);
+        ledger.switch_out(2 * MS, 2 * MS, class::LOCK);
+        ledger.wake(3 * MS);
+        ledger.switch_in(4 * MS, 2 * MS);
+        ledger.switch_out(5 * MS, 3 * MS, class::LOCK);
+        let (interval, missed) = ledger.switch_in(9 * MS, 3 * MS);
+        assert_eq!(interval, Interval { start_ns: 5 * MS, blocked_ns: 4 * MS, run_queue_ns: 0 });
+        assert_eq!(missed, Missed::Nothing);
     }
 
     #[test]

@@ -579,7 +579,9 @@ pub(super) static TERMS: &[Term] = &[
         Group::Loss,
         "missed_switch_in",
         &[],
-        "A switch-in was not seen. The time since the switch-out is shared out by the scheduler's own run time.",
+        "A switch-in was not seen, as on hosts that hide threads: the one after a hidden thread is hidden too. How long \
+         the thread ran is exact all the same, by the scheduler's own count; the rest of the time since its switch-out \
+         is off-CPU time of the class that it waited for, and if its wake-up was hidden as well, blocked.",
         "",
         "",
     ),
