@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 pub(crate) mod bpf;
+mod machine;
 mod program;
 mod report;
 mod run;
@@ -18,6 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub(crate) use machine::Machine;
 pub(crate) use program::{Program, free_port, poll};
 pub(crate) use report::{Frame, Gap, Ledger, MS, OnCpu, Report, Thread};
 pub(crate) use run::{Outcome, run};

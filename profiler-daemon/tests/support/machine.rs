@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use profilerd::process;
 
-use crate::support::{Program, installed, poll, public_folder, skip};
+use super::{Program, installed, poll, public_folder, skip};
 
 /// What is not started: nothing in the container listens, waits or updates but what the test wants.
 const MASKED: &[&str] = &["sockets.target", "timers.target", "paths.target", "swap.target", "getty.target"];
+/// Where units are, below the folder.
+const UNITS: &str = "etc/systemd/system";
 /// What the container boots into.
 const TARGET: &str = "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n";
 /// Makes the root and becomes nspawn, with a folder and nspawn's arguments as its own.
@@ -43,27 +45,23 @@ impl Machine {
     /// Boots a machine on which `program` is `/usr/bin/profilerd`, with the unit and configuration of this
     /// repository and a drop-in for the unit. `None` if that cannot be done here, which has been said then.
     pub(crate) fn boot(program: &Path, drop_in: &str) -> Option<Machine> {
-        if !nix::unistd::geteuid().is_root() {
-            return skip("needs root");
-        }
-        installed(&["systemd-nspawn"])?;
-        let folder = public_folder();
-        let at = |path: &str| {
-            let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            path
-        };
+        let folder = prepare()?;
         let systemd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
-        let units = "etc/systemd/system";
-        fs::create_dir(folder.path().join("layers")).unwrap();
-        fs::copy(systemd.join("profilerd.service"), at(&format!("{units}/profilerd.service"))).unwrap();
-        fs::write(at(&format!("{units}/profilerd.service.d/test.conf")), drop_in).unwrap();
-        fs::write(at(&format!("{units}/test.target")), TARGET).unwrap();
-        for masked in MASKED {
-            std::os::unix::fs::symlink("/dev/null", at(&format!("{units}/{masked}"))).unwrap();
-        }
-        fs::copy(systemd.join("profilerd.toml"), at("config/profilerd.toml")).unwrap();
+        fs::copy(systemd.join("profilerd.service"), at(&folder, &format!("{UNITS}/profilerd.service"))).unwrap();
+        fs::write(at(&folder, &format!("{UNITS}/profilerd.service.d/test.conf")), drop_in).unwrap();
+        fs::copy(systemd.join("profilerd.toml"), at(&folder, "config/profilerd.toml")).unwrap();
+        let config = format!("--bind={}:/etc/profilerd", folder.path().join("config").display());
+        Some(Machine::start(folder, &[read_only(program, "/usr/bin/profilerd"), config]))
+    }
 
+    /// Boots a machine with nothing of ours but these files: where they are, and where they are to be.
+    pub(crate) fn boot_bare(files: &[(&Path, &str)]) -> Option<Machine> {
+        let folder = prepare()?;
+        let files: Vec<_> = files.iter().map(|(outside, inside)| read_only(outside, inside)).collect();
+        Some(Machine::start(folder, &files))
+    }
+
+    fn start(folder: tempfile::TempDir, binds: &[String]) -> Machine {
         let name = format!(
             "profilerd-test-{}",
             folder.path().file_name().unwrap().to_str().unwrap().trim_start_matches("profilerd")
@@ -74,9 +72,7 @@ impl Machine {
         command.arg(BOOT).arg(folder.path());
         command.args(["--boot", "--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe"]);
         command.args(["--capability=all", "--system-call-filter=bpf perf_event_open", "--link-journal=no"]);
-        command.arg(format!("--machine={name}"));
-        command.arg(format!("--bind-ro={}:/usr/bin/profilerd", program.display()));
-        command.arg(format!("--bind={}:/etc/profilerd", folder.path().join("config").display()));
+        command.arg(format!("--machine={name}")).args(binds);
         command.args(["--", "systemd.unit=test.target"]);
         let log = fs::File::create(folder.path().join("console")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
@@ -89,7 +85,7 @@ impl Machine {
         });
         let machine = Machine { _cgroups: cgroups, folder, init: init.unwrap_or(0), _nspawn: nspawn };
         assert!(booted && machine.init != 0 && state(machine.init) == "running", "{}", machine.console());
-        Some(machine)
+        machine
     }
 
     /// Runs a program inside to its end.
@@ -144,6 +140,34 @@ impl Machine {
     fn console(&self) -> String {
         fs::read_to_string(self.folder.path().join("console")).unwrap_or_default()
     }
+}
+
+/// A folder for what the machine is made of: so far what it boots into and what it does not start.
+/// `None` if no machine can be booted here, which has been said then.
+fn prepare() -> Option<tempfile::TempDir> {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("needs root");
+    }
+    installed(&["systemd-nspawn"])?;
+    let folder = public_folder();
+    fs::create_dir(folder.path().join("layers")).unwrap();
+    fs::write(at(&folder, &format!("{UNITS}/test.target")), TARGET).unwrap();
+    for masked in MASKED {
+        std::os::unix::fs::symlink("/dev/null", at(&folder, &format!("{UNITS}/{masked}"))).unwrap();
+    }
+    Some(folder)
+}
+
+/// A path below the folder, whose own folder is there.
+fn at(folder: &tempfile::TempDir, path: &str) -> PathBuf {
+    let path = folder.path().join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    path
+}
+
+/// The argument with which nspawn shows a file of ours inside.
+fn read_only(outside: &Path, inside: &str) -> String {
+    format!("--bind-ro={}:{inside}", outside.display())
 }
 
 fn inside(init: u32, words: &[&str]) -> Output {

@@ -1,8 +1,6 @@
 //! The unit in a real systemd: it starts, reloads, ends, and comes back when it is killed or stands still.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-mod machine;
-#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -10,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use machine::Machine;
 use profilerd::process::Labels;
-use support::{installed, poll};
+use support::{Machine, installed, poll};
 
 /// systemd's own judgement of how much a unit may do, from 0 to 10, times ten.
 const MOST_EXPOSED: u32 = 45;
