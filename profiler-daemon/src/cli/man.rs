@@ -13,8 +13,9 @@ use super::args::{COMMAND_EXIT, Cli, EXAMPLES, EXIT_CODES};
 /// # Errors
 /// Those of `out`.
 pub(super) fn write(out: &mut dyn Write) -> io::Result<()> {
-    let page = Man::new(Cli::command()).section("1").manual("User Commands");
-    page.render_title(out)?;
+    let page = Man::new(Cli::command());
+    // By hand: without a date the generator leaves its field out, and the fields after it take the wrong places.
+    writeln!(out, ".TH profilerd 1 \"\" \"profilerd {}\" \"User Commands\"", env!("CARGO_PKG_VERSION"))?;
     page.render_name_section(out)?;
     synopsis(out)?;
     page.render_description_section(out)?;
@@ -39,6 +40,8 @@ fn synopsis(out: &mut dyn Write) -> io::Result<()> {
     roff.control("br", []);
     roff.text([bold("profilerd"), italic(" [OPTIONS]"), bold(" -- "), italic("COMMAND [ARGS...]")]);
     for (name, rest) in [
+        ("serve", " [--config FILE] [OPTIONS]"),
+        ("config", " [--check FILE]"),
         ("query", " --since TIME [--until TIME] [OPTIONS]"),
         ("ls", " [OPTIONS]"),
         ("diff", " BEFORE AFTER [OPTIONS]"),
@@ -123,19 +126,46 @@ fn sentence(text: Option<String>) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    #[test]
-    fn the_page_holds_every_section_and_command() {
+    use super::*;
+
+    fn page() -> String {
         let mut page = Vec::new();
-        super::write(&mut page).unwrap();
-        let page = String::from_utf8(page).unwrap();
+        write(&mut page).unwrap();
+        String::from_utf8(page).unwrap()
+    }
+
+    /// Options as the page has them, below its heading for the command.
+    #[test]
+    fn every_command_has_its_place_with_all_of_its_options() {
+        let page = page();
+        let (main, commands) = page.split_once(".SH SUBCOMMANDS").unwrap();
+        let check = |command: &clap::Command, text: &str| {
+            for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+                let Some(long) = arg.get_long() else { continue };
+                let name = format!("\\-\\-{}", long.replace('-', "\\-"));
+                assert!(text.contains(&name), "`{} --{long}` is not in:\n{text}", command.get_name());
+            }
+        };
+        let command = Cli::command();
+        check(&command, main);
+        for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+            let name = sub.get_name();
+            assert!(page.contains(&format!("\\fBprofilerd {name}\\fR")), "`{name}` is not in the synopsis");
+            let (_, text) = commands.split_once(&format!(".TP\n\\fB{name}\\fR\n")).unwrap_or_else(|| panic!("{name}"));
+            // The options are indented, so the next heading is one that no `.RS` precedes.
+            let next = text.match_indices("\n.TP\n").map(|(at, _)| at).find(|at| !text[..*at].ends_with(".RS"));
+            check(sub, &text[..next.unwrap_or(text.len())]);
+        }
+    }
+
+    #[test]
+    fn the_page_holds_every_section() {
+        let page = page();
         for needle in [
             ".TH profilerd 1",
             ".SH SYNOPSIS",
             ".SH DESCRIPTION",
             "\\-\\-min\\-wait",
-            "\\fBexplain\\fR",
-            "\\fBdoctor\\fR",
-            "\\fBcompletions\\fR",
             ".SH \"EXIT STATUS\"",
             ".SH ENVIRONMENT",
             ".SH EXAMPLES",
