@@ -29,14 +29,35 @@ impl Invoker {
             return None;
         }
         let uid = Uid::from_raw(std::env::var("SUDO_UID").ok()?.parse().ok()?);
-        let user = User::from_uid(uid).ok()??;
         if uid.is_root() {
             return None;
         }
+        let Some(user) = User::from_uid(uid).ok()? else { return Invoker::of_directory(uid) };
         let name = std::ffi::CString::new(user.name.as_str()).ok()?;
         let groups = getgrouplist(&name, user.gid).ok()?;
         Some(Invoker { uid, gid: user.gid, groups, name: user.name, home: user.dir.into() })
     }
+
+    /// A user whom the machine knows from a network. A program that is linked statically, as the finished one is, finds
+    /// only those in files; the machine's own programs find all.
+    fn of_directory(uid: Uid) -> Option<Invoker> {
+        let ask = |program: &str, args: &[&str]| {
+            let output = Command::new(program).args(args).output().ok()?;
+            output.status.success().then(|| String::from_utf8(output.stdout).ok())?
+        };
+        let (name, gid, home) = passwd_entry(&ask("getent", &["passwd", &uid.to_string()])?)?;
+        let groups = ask("id", &["--groups", &name])?;
+        let groups =
+            groups.split_whitespace().map(|gid| gid.parse().map(Gid::from_raw)).collect::<Result<_, _>>().ok()?;
+        Some(Invoker { uid, gid, groups, name, home })
+    }
+}
+
+/// Name, group and home of `name:password:uid:gid:gecos:home:shell`.
+fn passwd_entry(line: &str) -> Option<(String, Gid, OsString)> {
+    let fields: Vec<_> = line.trim_end().split(':').collect();
+    let [name, _, _, gid, _, home, _] = fields[..] else { return None };
+    Some((name.to_owned(), Gid::from_raw(gid.parse().ok()?), home.into()))
 }
 
 /// A program that waits at the gate.
@@ -184,6 +205,25 @@ mod tests {
     #[test]
     fn a_command_that_is_not_there_is_an_error_of_its_kind() {
         assert_eq!(run(&["/no/such/program"]).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_entry_of_a_directory_has_seven_fields() {
+        let ann = ("ann".to_owned(), Gid::from_raw(1002), "/home/ann".into());
+        assert_eq!(passwd_entry("ann:*:1001:1002:Ann, of sales:/home/ann:/bin/bash\n"), Some(ann));
+        for broken in ["", "ann:*:1001", "ann:*:1001:many:Ann:/home/ann:/bin/bash"] {
+            assert_eq!(passwd_entry(broken), None, "{broken}");
+        }
+    }
+
+    /// Users in files are in the machine's directory, too.
+    #[test]
+    fn the_directory_knows_users_with_home_and_groups() {
+        let daemon = User::from_name("daemon").unwrap().unwrap();
+        let found = Invoker::of_directory(daemon.uid).unwrap();
+        assert_eq!((found.gid, found.name, found.home), (daemon.gid, daemon.name, daemon.dir.into()));
+        assert!(found.groups.contains(&daemon.gid));
+        assert!(Invoker::of_directory(Uid::from_raw(4_000_000_000)).is_none());
     }
 
     #[test]
