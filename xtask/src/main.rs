@@ -5,11 +5,13 @@ mod bench;
 mod build;
 mod collector;
 mod demo;
+mod dist;
 mod fuzz;
 mod install;
 mod kernel;
 mod run;
 mod test;
+mod tree;
 mod workspace;
 
 use std::process::ExitCode;
@@ -28,6 +30,8 @@ enum Command {
     Test(test::Args),
     /// Profile a sample service (or `--pid N`): a report, a flame graph and a JSON file
     Demo(demo::Args),
+    /// Make what is given to others: a tarball for any distribution, a package for Debian
+    Dist,
     /// Install the program, its man page, shell completions and unit
     Install(install::Args),
     /// Measure what profilerd costs
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Build => build::run().map(drop),
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Dist => dist::run(),
         Command::Install(args) => install::run(&args),
         Command::Bench(bench) => bench::run(&bench),
         Command::Fuzz(args) => fuzz::run(&args),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{build, collector, kernel, run, workspace};
+use crate::{build, collector, dist, kernel, run, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -16,7 +16,7 @@ pub(crate) struct Args {
 
 /// Builds everything, then runs `cargo test`. Tests find the finished program by
 /// `PROFILERD_BINARY`: what they assert of time and memory holds for an optimized one. Those of OTLP find a real
-/// collector by `PROFILERD_COLLECTOR`.
+/// collector by `PROFILERD_COLLECTOR`, those of the package find it by `PROFILERD_PACKAGE`.
 ///
 /// # Errors
 /// Something does not build, or a test failed.
@@ -32,7 +32,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cargo.arg("--");
     }
     cargo.args(&args.rest);
-    cargo.env(build::OBJECT_VARIABLE, kernel::build::daemon_object()).env("PROFILERD_BINARY", binary);
+    cargo.env(build::OBJECT_VARIABLE, kernel::build::daemon_object()).env("PROFILERD_BINARY", &binary);
+    match dist::package(&binary) {
+        Ok(package) => drop(cargo.env(dist::VARIABLE, package)),
+        // As with the collector below.
+        Err(error) => run::say(&format!("no package: {error:#}")),
+    }
     match collector::build() {
         Ok(collector) => drop(cargo.env(collector::VARIABLE, collector)),
         // The tests that need it say so, and fail where none may be skipped.
