@@ -1,4 +1,5 @@
-//! The Debian package in a real systemd: installed, upgraded, removed, purged, by dpkg itself.
+//! The packages in a real systemd: the one for Debian installed, upgraded, removed and purged by dpkg itself, the tarball
+//! unpacked as the README says.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use support::{Machine, installed, poll, skip};
 
-/// Where the package and its successor are inside.
+/// Where the package, its successor and the tarball are inside.
 const PACKAGE: &str = "/package.deb";
 const NEWER: &str = "/newer.deb";
+const TARBALL: &str = "/tarball.tar.gz";
 /// The version of the successor.
 const NEXT: &str = "99.0.0-1";
 const CONFIG: &str = "/etc/profilerd/profilerd.toml";
@@ -24,13 +26,18 @@ const SYSTEM: [&str; 4] = ["/etc", "/opt", "/usr", "/var"];
 /// What dpkg and systemd themselves write there: backups and logs.
 const NOT_OURS: [&str; 4] = ["/var/lib/dpkg/", "/var/log/", "/var/cache/man/", "/var/lib/systemd/"];
 
-/// The package that `cargo xtask dist` makes. `None` if it cannot be tested here, which has been said then.
+/// What `cargo xtask dist` made, by the end of its name. `None` if it cannot be tested here, which has been said then.
+fn made(ending: &str) -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("PROFILERD_DIST") else {
+        return skip("needs PROFILERD_DIST: run `cargo xtask test`");
+    };
+    let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    Some(files.find(|path| path.to_str().unwrap().ends_with(ending)).unwrap())
+}
+
 fn package() -> Option<PathBuf> {
     installed(&["dpkg-deb"])?;
-    match std::env::var_os("PROFILERD_PACKAGE") {
-        Some(package) => Some(package.into()),
-        None => skip("needs PROFILERD_PACKAGE: run `cargo xtask test`"),
-    }
+    made(".deb")
 }
 
 /// The same package with a later version and a configuration that differs from the first one's.
@@ -176,6 +183,23 @@ fn removed_it_leaves_what_is_the_users_and_purged_nothing() {
     let (new, gone) = (after.difference(&before).collect::<Vec<_>>(), before.difference(&after).collect::<Vec<_>>());
     assert!(new.is_empty() && gone.is_empty(), "new {new:#?}, gone {gone:#?}");
     assert!(!machine.run(&["dpkg-query", "--status", "profilerd"]).status.success(), "dpkg still knows it");
+}
+
+#[test]
+fn the_tarball_is_all_that_the_service_needs() {
+    let (Some(_kernel), Some(tarball)) = (support::kernel(), made(".tar.gz")) else { return };
+    let Some(machine) = machine(&[(&tarball, TARBALL)]) else { return };
+    machine.well(&["tar", "-C", "/usr/local", "--strip-components=1", "-xzf", TARBALL]);
+    let example = "/usr/local/share/doc/profilerd/examples/profilerd.toml";
+    machine.well(&["install", "-D", "-m", "600", example, CONFIG]);
+    machine.well(&["systemctl", "daemon-reload"]);
+    machine.well(&["systemctl", "enable", "--now", "profilerd"]);
+    profiles_in_windows_of(&machine, "10s");
+    let pid = machine.property("MainPID");
+    assert_eq!(machine.well(&["readlink", &format!("/proc/{pid}/exe")]), "/usr/local/bin/profilerd");
+    // Debian has a link to the folder, and names the page by that.
+    let page = machine.well(&["man", "--where", "profilerd"]);
+    assert!(page.starts_with("/usr/local/") && page.ends_with("/man1/profilerd.1"), "{page}");
 }
 
 /// The program has a C library inside; plugins for name services would bring the machine's own in beside it.

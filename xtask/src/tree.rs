@@ -45,9 +45,7 @@ pub(crate) fn files(binary: &Path, prefix: &Path) -> Result<Vec<File>> {
     for (shell, path) in COMPLETIONS {
         all.push(file(path, printed(binary, &["completions", shell])?));
     }
-    let unit = fs::read_to_string(workspace::root().join("systemd/profilerd.service"))?;
-    let program = prefix.join("bin/profilerd");
-    all.push(file("lib/systemd/system/profilerd.service", unit.replace(PROGRAM, &program.to_string_lossy()).into()));
+    all.push(file("lib/systemd/system/profilerd.service", unit(prefix)?.into_bytes()));
     for (paths, folder) in [(DOCUMENTS, "share/doc/profilerd"), (SETTINGS, "share/doc/profilerd/examples")] {
         for path in paths {
             let name = path.rsplit('/').next().unwrap_or(path);
@@ -55,6 +53,12 @@ pub(crate) fn files(binary: &Path, prefix: &Path) -> Result<Vec<File>> {
         }
     }
     Ok(all)
+}
+
+/// The unit for a program below this prefix.
+fn unit(prefix: &Path) -> Result<String> {
+    let unit = read(&workspace::root().join("systemd/profilerd.service"))?;
+    Ok(String::from_utf8(unit)?.replace(PROGRAM, &prefix.join("bin/profilerd").to_string_lossy()))
 }
 
 /// Writes beside the old file and then takes its place: a running program cannot be overwritten.
@@ -85,6 +89,18 @@ fn printed(binary: &Path, args: &[&str]) -> Result<Vec<u8>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn the_unit_names_the_program_where_it_is() {
+        let started = |prefix: &str| {
+            let unit = unit(Path::new(prefix)).unwrap();
+            unit.lines()
+                .find_map(|line| line.strip_prefix("ExecStart="))
+                .and_then(|line| line.split(' ').next().map(str::to_owned))
+        };
+        assert_eq!(started("/usr").as_deref(), Some("/usr/bin/profilerd"));
+        assert_eq!(started("/usr/local").as_deref(), Some("/usr/local/bin/profilerd"));
+    }
 
     #[test]
     fn a_file_is_replaced_whole_with_its_mode() {

@@ -19,7 +19,7 @@ const CHANGELOG: &str = "changelog.Debian";
 /// Packs and returns `profilerd_VERSION-REVISION_ARCH.deb`.
 ///
 /// # Errors
-/// As [`super::run`]; cargo-deb cannot be installed.
+/// As [`super::pack`]; cargo-deb cannot be installed.
 pub(super) fn make(binary: &Path, results: &Path) -> Result<PathBuf> {
     let tool = tool()?;
     let folder = workspace::target().join("release/dist/deb");

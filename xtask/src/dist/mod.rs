@@ -17,43 +17,42 @@ use crate::run::{self, say};
 use crate::tree::{self, File};
 use crate::{build, workspace};
 
-/// Names the package to the tests.
-pub(crate) const VARIABLE: &str = "PROFILERD_PACKAGE";
+/// Names the folder with the results to the tests.
+pub(crate) const VARIABLE: &str = "PROFILERD_DIST";
 const SUMS: &str = "SHA256SUMS";
 /// The licences of what is inside the program, among its documents.
 const NOTICES: &str = "THIRD-PARTY.txt";
 
-/// Builds, packs, and leaves everything in `target/dist`.
+/// Builds and packs.
 ///
 /// # Errors
-/// Something does not build, a tool is missing, or the program is not the one file that it has to be.
+/// Something does not build, or as [`pack`].
 pub(crate) fn run() -> Result<()> {
-    let binary = build::run()?;
+    pack(&build::run()?).map(drop)
+}
+
+/// Packs a finished program and returns the folder in which everything is then.
+///
+/// # Errors
+/// A tool is missing or fails, or the program is not the one file that it has to be.
+pub(crate) fn pack(binary: &Path) -> Result<PathBuf> {
+    check_is_one_file(binary)?;
     let results = workspace::target().join("dist");
     if results.exists() {
         fs::remove_dir_all(&results).with_context(|| format!("cannot clear {}", run::short(&results)))?;
     }
-    let made = [tarball::make(&binary, &results)?, deb::make(&binary, &results)?];
+    let made = [tarball::make(binary, &results)?, deb::make(binary, &results)?];
     let names = made.iter().filter_map(|file| file.file_name());
     let sums = run::output(Command::new("sha256sum").current_dir(&results).args(names))?;
     fs::write(results.join(SUMS), sums)?;
     for file in made {
         say(&format!("{}, {:.1} MB", run::short(&file), fs::metadata(&file)?.len() as f64 / 1e6));
     }
-    Ok(())
-}
-
-/// Packs a finished program for Debian alone, and returns the package: what the tests install.
-///
-/// # Errors
-/// As [`run`].
-pub(crate) fn package(binary: &Path) -> Result<PathBuf> {
-    deb::make(binary, &workspace::target().join("dist"))
+    Ok(results)
 }
 
 /// Puts everything below a new folder as it is to lie below `prefix`; the program without what only a debugger reads.
 fn stage(binary: &Path, prefix: &Path, folder: &Path) -> Result<()> {
-    check_is_one_file(binary)?;
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("cannot clear {}", run::short(folder)))?;
     }

@@ -17,7 +17,7 @@ const PREFIX: &str = "/usr/local";
 /// Packs and returns `profilerd-VERSION-ARCH-linux.tar.gz`.
 ///
 /// # Errors
-/// As [`super::run`].
+/// As [`super::pack`].
 pub(super) fn make(binary: &Path, results: &Path) -> Result<PathBuf> {
     let name = format!("profilerd-{}-{ARCH}-linux", version());
     let folder = workspace::target().join("release/dist/tarball");
