@@ -224,6 +224,8 @@ fn names_are_looked_up_without_the_libraries_of_the_machine() {
     }
     let pid = machine.property("MainPID");
     let maps = machine.well(&["cat", &format!("/proc/{pid}/maps")]);
-    let libraries: BTreeSet<_> = maps.lines().filter(|line| line.contains(".so")).collect();
-    assert!(maps.contains("/usr/bin/profilerd") && libraries.is_empty(), "{libraries:#?}");
+    // It maps files of others to read their symbols, which makes nothing executable.
+    let code = maps.lines().filter(|line| line.contains(" r-xp "));
+    let (own, libraries): (Vec<_>, Vec<_>) = code.partition(|line| !line.contains(".so"));
+    assert!(own.iter().any(|line| line.ends_with(" /usr/bin/profilerd")) && libraries.is_empty(), "{libraries:#?}");
 }
