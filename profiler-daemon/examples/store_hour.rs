@@ -20,7 +20,7 @@ use profilerd::aggregate;
 use profilerd::model::{
     Capture, Context, Frame, FrameKind, Ledger, MonoNs, Program, RawStack, Recording, ThreadTime, UnixNs,
 };
-use profilerd::store::{Filter, Limits, Reader, Store, TimeRange};
+use profilerd::store::{Filter, Follower, Limits, Reader, Store, TimeRange};
 
 const WINDOWS: u64 = 360;
 const WINDOW_NS: u64 = 10_000_000_000;
@@ -114,7 +114,8 @@ fn ask(what: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
     let start = cpu_ms()?;
     let mut count = 0;
     let mut sequence = 0;
-    while let Some((window, _)) = reader.after(sequence)?.filter(|_| count < 30) {
+    let mut follower = Follower::new(reader);
+    while let Some((window, _)) = follower.after(sequence)?.filter(|_| count < 30) {
         sequence = window.sequence;
         count += 1;
     }
@@ -188,7 +189,7 @@ impl Random {
 
 struct Stack {
     id: u64,
-    frames: Arc<[Frame]>,
+    frames: Arc<[Arc<Frame>]>,
 }
 
 struct Hour {
@@ -258,11 +259,11 @@ impl Hour {
         let depth = 5 + self.random.below(8);
         let frames = (0..depth).map(|_| {
             let number = self.random.popular(2_000);
-            Frame {
+            Arc::new(Frame {
                 kind: FrameKind::Kernel,
                 module: Some("[kernel]".into()),
                 ..Frame::note(format!("do_kernel_function_{number}"))
-            }
+            })
         });
         let frames = frames.collect();
         Stack { id: self.random.next() | 1, frames }
@@ -272,7 +273,7 @@ impl Hour {
     fn new_stack(&mut self, process: u64) -> Stack {
         let known = &self.stacks[process as usize];
         let depth = 8 + self.random.below(31);
-        let mut frames: Vec<Frame> = Vec::new();
+        let mut frames: Vec<Arc<Frame>> = Vec::new();
         if !known.is_empty() {
             let like = &known[self.random.below(known.len() as u64) as usize].frames;
             let shared = self.random.below(depth.min(like.len() as u64));
@@ -287,14 +288,15 @@ impl Hour {
             let module = if shared { function % 20 } else { 20 + process % 40 };
             let (path, build_id) = &self.modules[module as usize];
             let call = self.random.popular(4);
-            frames.push(Frame {
+            let frame = Frame {
                 kind: FrameKind::Native,
                 function: Some(self.functions[function as usize].clone()),
                 module: Some(path.clone()),
                 build_id: Some(build_id.clone()),
                 offset: Some(0x1000 + function * 416 + call * 37),
                 ..Frame::note("")
-            });
+            };
+            frames.push(frame.into());
         }
         frames.reverse();
         self.next_stack += 1;

@@ -1,58 +1,81 @@
 //! Functions on CPU: self time and time with callees.
 
-use std::collections::HashMap;
+use std::cmp::Ordering;
+use std::sync::Arc;
 
-use super::mix::IdMap;
+use foldhash::fast::RandomState;
+
+use super::FastMap;
 use crate::model::{Frame, FrameKind, FunctionTime, Sample, Stacks, State};
 
 /// A number for the function of each frame: the same for all places in one function. Without a
 /// symbol each address is a function of its own.
-pub(super) fn identities(frames: &[Frame]) -> Vec<u32> {
-    let mut known = HashMap::new();
-    frames
+pub(super) fn identities(frames: &[Arc<Frame>]) -> Vec<u32> {
+    // By addresses of the names first, which most frames of a function share: to hash a name is to fetch it.
+    let address = |name: &Option<Arc<str>>| name.as_ref().map(Arc::as_ptr);
+    let mut by_address = FastMap::default();
+    let mut distinct = Vec::new();
+    let places: Vec<u32> = frames
         .iter()
         .map(|frame| {
-            let function = frame.function.as_deref();
-            let offset = if function.is_none() { frame.offset } else { None };
-            let next = known.len() as u32;
-            *known.entry((frame.kind, function, frame.module.as_deref(), offset)).or_insert(next)
+            let offset = if frame.function.is_none() { frame.offset } else { None };
+            *by_address.entry((frame.kind, address(&frame.function), address(&frame.module), offset)).or_insert_with(
+                || {
+                    distinct.push((frame.kind, frame.function.as_deref(), frame.module.as_deref(), offset));
+                    distinct.len() as u32 - 1
+                },
+            )
         })
-        .collect()
+        .collect();
+    let mut known = FastMap::with_capacity_and_hasher(distinct.len(), RandomState::default());
+    let numbers: Vec<u32> = distinct
+        .into_iter()
+        .map(|function| {
+            let next = known.len() as u32;
+            *known.entry(function).or_insert(next)
+        })
+        .collect();
+    places.into_iter().map(|place| numbers[place as usize]).collect()
 }
 
 /// On-CPU time by function, largest self time first. A function counts once a stack, however often
 /// it calls itself. A note at the root of a torn stack is no function; a note that is all there is
 /// of a stack stays, so that self times sum to the on-CPU time.
 pub(super) fn table(samples: &[Sample], stacks: &Stacks, functions: &[u32]) -> Vec<FunctionTime> {
-    let mut times: IdMap<u32, Time> = IdMap::default();
-    let mut seen = Vec::new();
-    for sample in samples.iter().filter(|sample| sample.state == State::OnCpu && sample.on_cpu_ns > 0) {
-        seen.clear();
+    let mut times = vec![Time::default(); functions.iter().max().map_or(0, |last| *last as usize + 1)];
+    let notes: Vec<bool> = stacks.frames.iter().map(|frame| frame.kind == FrameKind::Note).collect();
+    let on_cpu = samples.iter().filter(|sample| sample.state == State::OnCpu && sample.on_cpu_ns > 0);
+    for (number, sample) in (1..).zip(on_cpu) {
         for (depth, index) in stacks.indices(sample.stack).iter().enumerate() {
             let is_leaf = depth == 0;
-            let function = functions[*index as usize];
-            let is_root_note = !is_leaf && stacks.frames[*index as usize].kind == FrameKind::Note;
-            if is_root_note || seen.contains(&function) {
-                continue;
+            let time = &mut times[functions[*index as usize] as usize];
+            let is_root_note = !is_leaf && notes[*index as usize];
+            if !is_root_note && time.last_sample != number {
+                time.last_sample = number;
+                time.add(*index, sample.on_cpu_ns, is_leaf);
             }
-            seen.push(function);
-            times.entry(function).or_default().add(*index, sample.on_cpu_ns, is_leaf);
         }
     }
-    let mut table: Vec<FunctionTime> = times
-        .into_values()
-        .map(|time| FunctionTime {
-            frame: stacks.frames[time.frame as usize].clone(),
-            self_ns: time.self_ns,
-            total_ns: time.total_ns,
-        })
-        .collect();
-    table.sort_by_cached_key(|time| (std::cmp::Reverse((time.self_ns, time.total_ns)), time.frame.name()));
-    table
+    times.retain(|time| time.last_sample > 0);
+    let frame = |time: &Time| &stacks.frames[time.frame as usize];
+    times.sort_by(|a, b| {
+        (b.self_ns, b.total_ns).cmp(&(a.self_ns, a.total_ns)).then_with(|| by_name(frame(a), frame(b)))
+    });
+    let row = |time: &Time| FunctionTime { frame: frame(time).clone(), self_ns: time.self_ns, total_ns: time.total_ns };
+    times.iter().map(row).collect()
 }
 
-#[derive(Default)]
+fn by_name(a: &Frame, b: &Frame) -> Ordering {
+    match (&a.function, &b.function) {
+        (Some(a), Some(b)) => a.cmp(b),
+        _ => a.name().cmp(&b.name()),
+    }
+}
+
+#[derive(Clone, Default)]
 struct Time {
+    /// Number of the sample that was added last, from 1.
+    last_sample: u32,
     self_ns: u64,
     total_ns: u64,
     /// The frame with the most time in one stack, leaves before callers: where a reader looks first.
@@ -89,12 +112,12 @@ mod tests {
                 .map(|name| {
                     let (name, at_line) = name.split_once(':').unwrap_or((name, "1"));
                     let kind = if name.starts_with('[') { FrameKind::Note } else { FrameKind::Native };
-                    stacks.frames.push(Frame { kind, line: at_line.parse().ok(), ..Frame::note(name) });
+                    stacks.frames.push(Frame { kind, line: at_line.parse().ok(), ..Frame::note(name) }.into());
                     stacks.frames.len() as u32 - 1
                 })
                 .collect();
             stack.reverse();
-            stacks.stacks.push(stack);
+            stacks.stacks.push(stack.into());
             samples.push(Sample {
                 thread: 0,
                 stack: StackId(stacks.stacks.len() as u32 - 1),
@@ -147,8 +170,11 @@ mod tests {
     #[test]
     fn without_a_symbol_the_address_is_the_function() {
         let at = |offset| Frame { function: None, offset: Some(offset), ..Frame::note("") };
-        assert_eq!(identities(&[at(1), at(2), at(1)]), [0, 1, 0]);
+        assert_eq!(identities(&[at(1), at(2), at(1)].map(Arc::new)), [0, 1, 0]);
         let module = |module: &str| Frame { module: Some(module.into()), offset: Some(7), ..Frame::note("run") };
-        assert_eq!(identities(&[module("a"), module("b"), Frame { offset: Some(8), ..module("a") }]), [0, 1, 0]);
+        assert_eq!(
+            identities(&[module("a"), module("b"), Frame { offset: Some(8), ..module("a") }].map(Arc::new)),
+            [0, 1, 0]
+        );
     }
 }

@@ -31,7 +31,7 @@ mod path;
 
 pub(super) use path::{Paths, paths};
 
-use super::mix::IdMap;
+use super::FastMap;
 use super::visit::Visit;
 use crate::model::{State, WaitClass};
 
@@ -136,7 +136,7 @@ fn root_loop<'a>(seen: &[Seen<'a>]) -> &'a [u32] {
     loop {
         let depth = root.len();
         under.retain(|(path, _)| path.len() > depth);
-        let mut callees: IdMap<u32, u128> = IdMap::default();
+        let mut callees: FastMap<u32, u128> = FastMap::default();
         for (path, ns) in &under {
             *callees.entry(path[depth]).or_default() += ns;
         }
@@ -153,24 +153,25 @@ fn root_loop<'a>(seen: &[Seen<'a>]) -> &'a [u32] {
 struct Beyond<'a> {
     root: &'a [u32],
     /// By the way up to the first call beyond the root loop: all time under it, and parked time.
-    under: IdMap<&'a [u32], (u128, u128)>,
-    /// Time running at the very end of these calls.
-    running: IdMap<&'a [u32], u128>,
+    under: FastMap<&'a [u32], (u128, u128)>,
+    /// Time running at the very end of these calls, where that is near enough to the root loop.
+    running: FastMap<&'a [u32], u128>,
 }
 
 impl<'a> Beyond<'a> {
     fn new(seen: &[Seen<'a>], root: &'a [u32]) -> Beyond<'a> {
-        let mut beyond = Beyond { root, under: IdMap::default(), running: IdMap::default() };
+        let mut beyond = Beyond { root, under: FastMap::default(), running: FastMap::default() };
         for seen in seen {
             let Some(path) = seen.path else { continue };
-            let Some(first) = path.get(..beyond.on_root(path) + 1) else { continue };
+            let on_root = beyond.on_root(path);
+            let Some(first) = path.get(..=on_root) else { continue };
             let ns = u128::from(seen.ns);
             let (all, parked) = beyond.under.entry(first).or_default();
             *all += ns;
             match seen.doing {
                 Doing::Parked { .. } => *parked += ns,
-                Doing::Running => *beyond.running.entry(path).or_default() += ns,
-                Doing::Blocked => {}
+                Doing::Running if path.len() - on_root <= BEYOND => *beyond.running.entry(path).or_default() += ns,
+                Doing::Running | Doing::Blocked => {}
             }
         }
         beyond

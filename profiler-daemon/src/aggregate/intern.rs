@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::rc::Rc;
 use std::sync::Arc;
 
-use super::mix::IdMap;
+use foldhash::fast::RandomState;
+
+use super::FastMap;
 use crate::model::{Frame, StackId, Stacks, is_plumbing, note};
 use profiler_common::wire::{OffCpuKey, sampling};
 
 /// Frame indices of each half, leaf first, by its kernel-side id.
-pub(super) type Halves = IdMap<u64, Rc<[u32]>>;
+pub(super) type Halves = FastMap<u64, Arc<[u32]>>;
 
 /// Whose stack it is: a sample's; a wait's; or that of a wait that was not walked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,24 +24,27 @@ enum Kind {
 
 /// Gives out [`StackId`]s.
 pub(super) struct Interner<'a> {
-    symbolized: &'a HashMap<u64, Arc<[Frame]>>,
-    frames: IdMap<Place<'a>, u32>,
+    symbolized: &'a HashMap<u64, Arc<[Arc<Frame>]>>,
+    /// By address: stacks share most of their frames, which then need not be compared.
+    shared: FastMap<*const Frame, u32>,
+    frames: FastMap<Place<'a>, u32>,
     notes: HashMap<&'static str, u32>,
     halves: Halves,
-    joined: IdMap<(u64, u64, Kind), StackId>,
-    known: IdMap<Rc<[u32]>, StackId>,
+    joined: FastMap<(u64, u64, Kind), StackId>,
+    known: FastMap<Arc<[u32]>, StackId>,
     stacks: Stacks,
 }
 
 impl<'a> Interner<'a> {
-    pub(super) fn new(symbolized: &'a HashMap<u64, Arc<[Frame]>>) -> Interner<'a> {
+    pub(super) fn new(symbolized: &'a HashMap<u64, Arc<[Arc<Frame>]>>) -> Interner<'a> {
         Interner {
             symbolized,
-            frames: IdMap::default(),
+            shared: FastMap::default(),
+            frames: FastMap::default(),
             notes: HashMap::new(),
-            halves: IdMap::default(),
-            joined: IdMap::default(),
-            known: IdMap::default(),
+            halves: with_room(symbolized.len()),
+            joined: with_room(symbolized.len()),
+            known: with_room(symbolized.len()),
             stacks: Stacks::default(),
         }
     }
@@ -62,6 +66,18 @@ impl<'a> Interner<'a> {
         if let Some(id) = self.joined.get(&(kernel, user, kind)) {
             return *id;
         }
+        let frames = match self.half(user) {
+            // Most samples.
+            Some(user) if kernel == 0 => user,
+            user_half => self.both(kernel, user, user_half.as_deref(), kind),
+        };
+        let id = self.keep(frames);
+        self.joined.insert((kernel, user, kind), id);
+        id
+    }
+
+    /// Both halves, the kernel's first, with a note for each that is missing.
+    fn both(&mut self, kernel: u64, user: u64, user_half: Option<&[u32]>, kind: Kind) -> Arc<[u32]> {
         let mut frames = Vec::new();
         if kernel != 0 {
             match self.half(kernel) {
@@ -77,21 +93,19 @@ impl<'a> Interner<'a> {
                 None => frames.push(self.note_frame(note::KERNEL_NOT_SEEN)),
             }
         }
-        match self.half(user) {
-            Some(half) => frames.extend_from_slice(&half),
+        match user_half {
+            Some(half) => frames.extend_from_slice(half),
             None if kind == Kind::Skipped => frames.push(self.note_frame(note::WAIT_NOT_SAMPLED)),
             None if user == 0 && kernel != 0 => frames.push(self.note_frame(note::NO_USER_STACK)),
             None => frames.push(self.note_frame(note::STACK_NOT_SEEN)),
         }
-        let id = self.keep(frames.into());
-        self.joined.insert((kernel, user, kind), id);
-        id
+        frames.into()
     }
 
     /// The stack that consists of one note.
     pub(super) fn note(&mut self, text: &'static str) -> StackId {
         let frame = self.note_frame(text);
-        self.keep(Rc::new([frame]))
+        self.keep(Arc::new([frame]))
     }
 
     /// All stacks, and the frames of each half.
@@ -100,27 +114,30 @@ impl<'a> Interner<'a> {
     }
 
     /// The frames of one half; `None` if there are none.
-    fn half(&mut self, id: u64) -> Option<Rc<[u32]>> {
+    fn half(&mut self, id: u64) -> Option<Arc<[u32]>> {
         if let Some(half) = self.halves.get(&id) {
             return Some(half.clone());
         }
-        let symbolized: &'a [Frame] = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
-        let half: Rc<[u32]> = symbolized.iter().map(|frame| self.frame(frame)).collect();
+        let symbolized: &'a [Arc<Frame>] = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
+        let half: Arc<[u32]> = symbolized.iter().map(|frame| self.frame(frame)).collect();
         self.halves.insert(id, half.clone());
         Some(half)
     }
 
-    fn frame(&mut self, frame: &'a Frame) -> u32 {
-        *self.frames.entry(Place(frame)).or_insert_with(|| push(&mut self.stacks.frames, frame.clone()))
+    fn frame(&mut self, frame: &'a Arc<Frame>) -> u32 {
+        *self.shared.entry(Arc::as_ptr(frame)).or_insert_with(|| {
+            let push = || push(&mut self.stacks.frames, frame.clone());
+            *self.frames.entry(Place::of(frame)).or_insert_with(push)
+        })
     }
 
     fn note_frame(&mut self, text: &'static str) -> u32 {
-        *self.notes.entry(text).or_insert_with(|| push(&mut self.stacks.frames, Frame::note(text)))
+        *self.notes.entry(text).or_insert_with(|| push(&mut self.stacks.frames, Frame::note(text).into()))
     }
 
-    fn keep(&mut self, frames: Rc<[u32]>) -> StackId {
+    fn keep(&mut self, frames: Arc<[u32]>) -> StackId {
         let stacks = &mut self.stacks.stacks;
-        *self.known.entry(frames).or_insert_with_key(|frames| StackId(push(stacks, frames.to_vec())))
+        *self.known.entry(frames).or_insert_with_key(|frames| StackId(push(stacks, frames.clone())))
     }
 }
 
@@ -130,17 +147,31 @@ fn push<T>(list: &mut Vec<T>, item: T) -> u32 {
     (list.len() - 1) as u32
 }
 
+/// A map that need not grow soon: to hash a stack again is to fetch it.
+fn with_room<K, V>(stacks: usize) -> FastMap<K, V> {
+    FastMap::with_capacity_and_hasher(stacks, RandomState::default())
+}
+
 /// A frame to look up. Equality is that of the frame; the hash reads its address only, where there
 /// is one, since names are long and one address has few frames: those inlined there.
 #[derive(PartialEq, Eq)]
-struct Place<'a>(&'a Frame);
+struct Place<'a> {
+    offset: Option<u64>,
+    line: Option<u32>,
+    frame: &'a Frame,
+}
+
+impl<'a> Place<'a> {
+    fn of(frame: &'a Frame) -> Place<'a> {
+        Place { offset: frame.offset, line: frame.line, frame }
+    }
+}
 
 impl Hash for Place<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let frame = self.0;
-        (frame.offset, frame.line).hash(state);
-        if frame.offset.is_none() {
-            frame.function.hash(state);
+        (self.offset, self.line).hash(state);
+        if self.offset.is_none() {
+            self.frame.function.hash(state);
         }
     }
 }
@@ -154,8 +185,8 @@ mod tests {
         Frame { kind: FrameKind::Native, offset: Some(offset), ..Frame::note(name) }
     }
 
-    fn symbolized(stacks: impl IntoIterator<Item = (u64, Vec<Frame>)>) -> HashMap<u64, Arc<[Frame]>> {
-        stacks.into_iter().map(|(id, frames)| (id, frames.into())).collect()
+    fn symbolized(stacks: impl IntoIterator<Item = (u64, Vec<Frame>)>) -> HashMap<u64, Arc<[Arc<Frame>]>> {
+        stacks.into_iter().map(|(id, frames)| (id, frames.into_iter().map(Arc::new).collect())).collect()
     }
 
     /// Frame names of each stack that `ids` (kernel, user) name, leaf first.

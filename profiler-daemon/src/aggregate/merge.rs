@@ -7,7 +7,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::mix::IdMap;
+use super::FastMap;
 use crate::model::{Capture, Context, Frame, MonoNs, Overhead, Program, RawStack, Recording, ThreadTime};
 use profiler_common::wire::{CpuSample, OffCpuKey, OffCpuValue, Wait};
 
@@ -17,9 +17,9 @@ pub struct Merge {
     merged: Recording,
     windows: u32,
     /// By pid, tid and birth: index of the thread, and the window that named it last.
-    threads: IdMap<(u32, u32, u64), (usize, u32)>,
+    threads: FastMap<(u32, u32, u64), (usize, u32)>,
     /// By pid, generation and birth, the same.
-    programs: IdMap<(u32, u32, u64), (usize, u32)>,
+    programs: FastMap<(u32, u32, u64), (usize, u32)>,
 }
 
 /// A window of a merge: says where its parts belong.
@@ -160,7 +160,7 @@ impl Merge {
     }
 
     /// Adds the frames of a stack by its kernel-side id.
-    pub fn frames(&mut self, id: u64, frames: Arc<[Frame]>) {
+    pub fn frames(&mut self, id: u64, frames: Arc<[Arc<Frame>]>) {
         self.merged.frames.entry(id).or_insert(frames);
     }
 

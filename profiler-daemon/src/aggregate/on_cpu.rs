@@ -1,7 +1,6 @@
 //! On-CPU samples to visits that add up to each thread's exact run time.
 
 use super::intern::Interner;
-use super::mix::IdMap;
 use super::scale::shares;
 use super::threads::Threads;
 use super::visit::Visit;
@@ -17,16 +16,14 @@ pub(super) fn visits(
     threads: &Threads,
     interner: &mut Interner<'_>,
 ) -> (Vec<Visit<'static>>, u64) {
-    let mut counts: IdMap<(u32, u64, u64), u64> = IdMap::default();
-    let mut without_thread = 0;
-    for sample in samples {
-        match threads.find(sample.pid, sample.tid, sample.generation) {
-            Some(thread) => *counts.entry((thread, sample.user_stack, sample.kernel_stack)).or_default() += 1,
-            None => without_thread += 1,
-        }
-    }
-    let mut counts: Vec<_> = counts.into_iter().collect();
-    counts.sort_unstable();
+    let place = |sample: &CpuSample| {
+        let thread = threads.find(sample.pid, sample.tid, sample.generation)?;
+        Some((thread, sample.user_stack, sample.kernel_stack))
+    };
+    let mut places: Vec<(u32, u64, u64)> = samples.iter().filter_map(place).collect();
+    let without_thread = (samples.len() - places.len()) as u64;
+    places.sort_unstable();
+    let counts: Vec<_> = places.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect();
 
     let mut visits = Vec::with_capacity(counts.len());
     let mut rest = counts.as_slice();

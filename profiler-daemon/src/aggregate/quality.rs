@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::mix::IdMap;
+use super::FastMap;
 use super::visit::Visit;
 use crate::model::{RawStack, StackQuality, State};
 use profiler_common::wire::sampling;
@@ -16,7 +16,7 @@ pub(super) struct Quality {
 /// Samples and time by how the walk of the user stack ended. The user stack is what counts: it is
 /// the one that can be torn.
 pub(super) fn of(visits: &[Visit<'_>], raw: &HashMap<u64, RawStack>) -> Quality {
-    let outcomes: IdMap<u64, usize> = raw.iter().map(|(id, stack)| (*id, stack.outcome as usize)).collect();
+    let outcomes: FastMap<u64, usize> = raw.iter().map(|(id, stack)| (*id, stack.outcome as usize)).collect();
     let mut quality = Quality::default();
     for visit in visits {
         let side = if visit.state == State::OnCpu { &mut quality.on_cpu } else { &mut quality.off_cpu };

@@ -12,7 +12,7 @@ use profiler_common::wire::{self, CpuSample, Header, OffCpuKey, OffCpuValue, out
 /// A capture drawn by hand: process 1, a window of 1,000 ns from 5,000.
 struct Drawn {
     capture: Capture,
-    frames: HashMap<u64, Arc<[Frame]>>,
+    frames: HashMap<u64, Arc<[Arc<Frame>]>>,
 }
 
 impl Drawn {
@@ -43,7 +43,7 @@ impl Drawn {
                 b'~' => (FrameKind::Native, "/usr/lib/libc.so.6"),
                 _ => (FrameKind::Native, "/usr/bin/program"),
             };
-            Frame { kind, module: Some(module.into()), ..Frame::note(name.trim_start_matches(['@', '~'])) }
+            Arc::new(Frame { kind, module: Some(module.into()), ..Frame::note(name.trim_start_matches(['@', '~'])) })
         };
         self.frames.insert(id, drawn.split(' ').rev().map(frame).collect());
         let kernel = drawn.starts_with('@');
@@ -421,8 +421,8 @@ fn an_empty_capture_is_an_empty_window() {
 fn large() -> Drawn {
     let mut drawn = Drawn::new();
     let name = |n: u64| format!("module::inner::Type<parameter>::function_{n}");
-    let functions: Vec<Frame> =
-        (0..5_000).map(|n| Frame { kind: FrameKind::Native, offset: Some(n * 64), ..Frame::note(name(n)) }).collect();
+    let function = |n: u64| Frame { kind: FrameKind::Native, offset: Some(n * 64), ..Frame::note(name(n)) };
+    let functions: Vec<Arc<Frame>> = (0..5_000).map(|n| function(n).into()).collect();
     for id in 1..=20_000u64 {
         let inner = |depth: u64| (id * 7 + depth * (131 + id / 5_000)) % 5_000;
         let at = |depth: u64| functions[(if depth > 18 { depth } else { inner(depth) }) as usize].clone();

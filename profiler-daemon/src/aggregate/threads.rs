@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::mix::IdMap;
+use super::FastMap;
 use super::visit::Visit;
 use crate::model::{Process, Thread, ThreadTime, Waker};
 
@@ -16,7 +16,7 @@ use crate::model::{Process, Thread, ThreadTime, Waker};
 pub(super) struct Threads {
     list: Vec<Thread>,
     /// Last generation and index of each that bore the pid and tid, in time order.
-    index: IdMap<(u32, u32), Vec<(u32, u32)>>,
+    index: FastMap<(u32, u32), Vec<(u32, u32)>>,
     /// Names of others, by pid and tid.
     strangers: HashMap<(u32, u32), Arc<str>>,
 }
@@ -26,7 +26,7 @@ impl Threads {
         let mut in_time: Vec<&ThreadTime> = times.iter().collect();
         in_time.sort_by_key(|time| (time.pid, time.tid, time.start_ns));
         let mut list: Vec<Thread> = Vec::new();
-        let mut index = IdMap::default();
+        let mut index = FastMap::default();
         for same_ids in in_time.chunk_by(|a, b| (a.pid, a.tid) == (b.pid, b.tid)) {
             let mut rows: Vec<(&ThreadTime, u32)> = Vec::new();
             for time in same_ids {

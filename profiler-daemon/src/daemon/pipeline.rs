@@ -522,7 +522,7 @@ fn cgroup_ids(paths: &[PathBuf]) -> Result<Vec<u64>, process::CgroupError> {
 
 /// The walk in the kernel cannot tell code from data; symbolizing can, and cuts stacks there. Those are
 /// not whole, whatever the walk thought.
-pub(super) fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Arc<[Frame]>>) {
+pub(super) fn mark_cut(capture: &mut Capture, frames: &HashMap<u64, Arc<[Arc<Frame>]>>) {
     for (id, stack) in &mut capture.stacks {
         let last = frames.get(id).and_then(|frames| frames.last());
         if last.is_some_and(|last| last.kind == FrameKind::Note && last.function.as_deref() == Some(NOT_CODE)) {

@@ -11,8 +11,9 @@ pub struct Recording {
     /// Exact times, samples, sums and waits; stacks by their kernel-side ids.
     pub capture: Capture,
     /// Symbolized frames of each stack by its kernel-side id, leaf first, with a note at the root of those whose walk
-    /// stopped early. A stack that is missing here shows as a note and keeps its time.
-    pub frames: HashMap<u64, Arc<[Frame]>>,
+    /// stopped early. A stack that is missing here shows as a note and keeps its time. Stacks have most frames in common,
+    /// and should share them: equal frames are found fastest where they are one.
+    pub frames: HashMap<u64, Arc<[Arc<Frame>]>>,
     /// The programs that were seen, each once, by (pid, generation).
     pub programs: Vec<Program>,
     /// What goes with all of it.

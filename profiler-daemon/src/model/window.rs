@@ -93,20 +93,20 @@ pub struct StackId(pub u32);
 #[derive(Clone, Debug, Default)]
 pub struct Stacks {
     /// Distinct frames.
-    pub frames: Vec<Frame>,
+    pub frames: Vec<Arc<Frame>>,
     /// Indices into `frames`, leaf first.
-    pub stacks: Vec<Vec<u32>>,
+    pub stacks: Vec<Arc<[u32]>>,
 }
 
 impl Stacks {
     /// The frames of a stack, leaf first. An id from elsewhere yields nothing.
     pub fn get(&self, id: StackId) -> impl DoubleEndedIterator<Item = &Frame> + ExactSizeIterator {
-        self.indices(id).iter().map(|index| &self.frames[*index as usize])
+        self.indices(id).iter().map(|index| &*self.frames[*index as usize])
     }
 
     /// Indices into `frames` of a stack, leaf first.
     pub fn indices(&self, id: StackId) -> &[u32] {
-        self.stacks.get(id.0 as usize).map_or(&[], Vec::as_slice)
+        self.stacks.get(id.0 as usize).map_or(&[], |stack| stack)
     }
 }
 
@@ -182,7 +182,7 @@ pub struct Gap {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionTime {
     /// A frame that shows where the function is.
-    pub frame: Frame,
+    pub frame: Arc<Frame>,
     /// Time with this function at the leaf.
     pub self_ns: u64,
     /// Time with this function anywhere on the stack.

@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_sample_without_a_stack_keeps_its_time() {
         let mut window = sample_window::named("main");
-        window.stacks.stacks[0].clear();
+        window.stacks.stacks[0] = [].into();
         let tree = FlameTree::new(&window, Clock::Wall);
         let names: Vec<_> = tree.nodes().map(|node| (tree.label(node).name.as_str(), tree.self_ns(node))).collect();
         assert_eq!(names, [("main (1)", 0), ("main", 0), ("[no stack]", 1000)]);

@@ -131,9 +131,9 @@ pub(super) fn window() -> Window {
         (interrupt(), 100 * MS),
     ];
     window.on_cpu = vec![
-        FunctionTime { frame: native("sha256", "sha.c", 7), self_ns: 3_500 * MS, total_ns: 3_500 * MS },
-        FunctionTime { frame: kernel("vfs_write"), self_ns: 1_200 * MS, total_ns: 1_200 * MS },
-        FunctionTime { frame: unresolved(), self_ns: 0, total_ns: 1_200 * MS },
+        FunctionTime { frame: native("sha256", "sha.c", 7).into(), self_ns: 3_500 * MS, total_ns: 3_500 * MS },
+        FunctionTime { frame: kernel("vfs_write").into(), self_ns: 1_200 * MS, total_ns: 1_200 * MS },
+        FunctionTime { frame: unresolved().into(), self_ns: 0, total_ns: 1_200 * MS },
     ];
     let wait = Wait {
         pid: 4242,
@@ -167,7 +167,7 @@ pub(super) fn named(name: &str) -> Window {
     window.samples[0].on_cpu_ns = 1000;
     window.threads[0].ledger = Ledger { wall_ns: 1000, on_cpu_ns: 1000, user_ns: 1000, ..Ledger::default() };
     add_processes(&mut window, &[(1, name)]);
-    window.on_cpu = vec![FunctionTime { frame, self_ns: 1000, total_ns: 1000 }];
+    window.on_cpu = vec![FunctionTime { frame: frame.into(), self_ns: 1000, total_ns: 1000 }];
     window.gaps = vec![gap(two, WaitClass::Other, false, 1, Some(name), &[1])];
     window.gaps[0].wakers = vec![(Waker { pid: 1, tid: 1, comm: Some(name.into()), interrupt: false }, 1)];
     window
@@ -177,7 +177,8 @@ pub(super) fn named(name: &str) -> Window {
 pub(super) fn large(samples: usize) -> Window {
     let mut window = Window { duration_ns: 10_000 * MS, ..Window::default() };
     for index in 0..5_000 {
-        window.stacks.frames.push(native(&format!("library::module::function_{index}(int, char*)"), "file.cpp", index));
+        let frame = native(&format!("library::module::function_{index}(int, char*)"), "file.cpp", index);
+        window.stacks.frames.push(frame.into());
     }
     for index in 0..samples {
         let root = [1, index as u32 % 7, index as u32 % 83];
@@ -256,13 +257,13 @@ fn stack(window: &mut Window, frames: &[Frame]) -> StackId {
     let stacks = &mut window.stacks;
     let mut indices = Vec::new();
     for frame in frames {
-        let index = stacks.frames.iter().position(|it| it == frame).unwrap_or_else(|| {
-            stacks.frames.push(frame.clone());
+        let index = stacks.frames.iter().position(|it| **it == *frame).unwrap_or_else(|| {
+            stacks.frames.push(frame.clone().into());
             stacks.frames.len() - 1
         });
         indices.push(index as u32);
     }
-    stacks.stacks.push(indices);
+    stacks.stacks.push(indices.into());
     StackId(stacks.stacks.len() as u32 - 1)
 }
 

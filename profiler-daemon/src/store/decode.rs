@@ -18,35 +18,64 @@ use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, Wait, cpu
 /// A window that is read: where its parts go, and what its times are relative to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
-    pub(super) window: u64,
-    pub(super) part: Part,
-    pub(super) clock: Clock,
+    window: u64,
+    /// Index of its merge.
+    merge: usize,
+    part: Part,
+    clock: Clock,
 }
 
-/// Reads windows of one segment into `merge`: `wanted` in the order of their numbers, of them what `picked` has.
+impl Wanted {
+    /// Begins a window in the merge of this index.
+    pub(super) fn begin(row: &rows::Window, merge: usize, merges: &mut [Merge]) -> Wanted {
+        let (start, end, context) = context(row);
+        let clock = Clock { unix: context.start, mono: start };
+        Wanted { window: row.window, merge, part: merges[merge].window(start, end, context), clock }
+    }
+
+    /// Its number.
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+}
+
+/// Reads windows of one segment into their merges: `wanted` in the order of their numbers, of them what `picked` has.
 ///
 /// # Errors
 /// The segment is damaged or could not be read. What was merged by then is to be thrown away.
-pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge: &mut Merge) -> Result<(), StoreError> {
+pub(super) fn read(
+    segment: &Segment,
+    wanted: &[Wanted],
+    picked: &Picked,
+    merges: &mut [Merge],
+) -> Result<(), StoreError> {
     let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(()) };
     let range = first.window..=last.window;
     let find = |window: u64| wanted.binary_search_by_key(&window, |it| it.window).ok().map(|index| wanted[index]);
-    let mut stacks = Stacks::open(segment)?;
+    let mut stacks = Stacks::open(segment, merges.len())?;
 
     for row in segment.windows::<rows::Program>(&(0..=*range.end()))? {
-        // It is in the windows from one to another: the last of those decides where it belongs.
+        let row = row?;
+        if !picked.has(row.pid, row.generation) {
+            continue;
+        }
+        // It is in the windows from one to another: in each merge the last of those decides where it belongs.
         let is_in = |it: &&Wanted| (row.window..=row.last_window).contains(&it.window);
-        if let Some(wanted) = wanted.iter().rev().find(is_in).filter(|_| picked.has(row.pid, row.generation)) {
-            merge.program(wanted.part, program(&row));
+        let windows: Vec<&Wanted> = wanted.iter().filter(is_in).collect();
+        for same in windows.chunk_by(|a, b| a.merge == b.merge) {
+            let last = same[same.len() - 1];
+            merges[last.merge].program(last.part, program(&row));
         }
     }
     let mut names = Names::default();
     for row in segment.windows::<rows::Thread>(&range)? {
+        let row = row?;
         if let Some(wanted) = find(row.window).filter(|_| picked.has(row.pid, row.generation)) {
-            merge.thread(wanted.part, thread(row, &mut names));
+            merges[wanted.merge].thread(wanted.part, thread(row, &mut names));
         }
     }
     for row in segment.windows::<rows::CpuSample>(&range)? {
+        let row = row?;
         if let Some(wanted) = find(row.window).filter(|_| picked.has(row.pid, row.generation)) {
             let sample = CpuSample {
                 header: Header { tag: tag::CPU_SAMPLE, cpu: row.cpu, at_ns: wanted.clock.mono_ns(row.time) },
@@ -54,20 +83,21 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
                 tid: row.tid,
                 generation: row.generation,
                 mode: if row.in_kernel { cpu_mode::KERNEL } else { cpu_mode::USER },
-                user_stack: stacks.id(row.user_stack)?,
-                kernel_stack: stacks.id(row.kernel_stack)?,
+                user_stack: stacks.id(row.user_stack, wanted.merge)?,
+                kernel_stack: stacks.id(row.kernel_stack, wanted.merge)?,
             };
-            merge.cpu_sample(wanted.part, sample);
+            merges[wanted.merge].cpu_sample(wanted.part, sample);
         }
     }
     let classes = Classes::new();
     for row in segment.windows::<rows::OffCpu>(&range)? {
-        if find(row.window).is_some() && picked.has(row.pid, row.generation) {
+        let row = row?;
+        if let Some(wanted) = find(row.window).filter(|_| picked.has(row.pid, row.generation)) {
             let key = OffCpuKey {
                 pid: row.pid,
                 tid: row.tid,
-                user_stack: stacks.id(row.user_stack)?,
-                kernel_stack: stacks.id(row.kernel_stack)?,
+                user_stack: stacks.id(row.user_stack, wanted.merge)?,
+                kernel_stack: stacks.id(row.kernel_stack, wanted.merge)?,
                 class: classes.number(&row.class.text()),
                 syscall: row.syscall,
                 generation: row.generation,
@@ -80,10 +110,11 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
                 count: row.count,
                 histogram: full_histogram(&row),
             };
-            merge.off_cpu(key, &value);
+            merges[wanted.merge].off_cpu(key, &value);
         }
     }
     for row in segment.windows::<rows::Wait>(&range)? {
+        let row = row?;
         if let Some(wanted) = find(row.window).filter(|_| picked.has(row.pid, row.generation)) {
             let start_ns = wanted.clock.mono_ns(row.start);
             let wait = Wait {
@@ -91,8 +122,8 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
                 key: OffCpuKey {
                     pid: row.pid,
                     tid: row.tid,
-                    user_stack: stacks.id(row.user_stack)?,
-                    kernel_stack: stacks.id(row.kernel_stack)?,
+                    user_stack: stacks.id(row.user_stack, wanted.merge)?,
+                    kernel_stack: stacks.id(row.kernel_stack, wanted.merge)?,
                     class: classes.number(&row.class.text()),
                     syscall: row.syscall,
                     generation: row.generation,
@@ -105,14 +136,14 @@ pub(super) fn read(segment: &Segment, wanted: &[Wanted], picked: &Picked, merge:
                 waker_flags: row.waker_flags,
                 reserved: 0,
             };
-            merge.wait(wanted.part, wait);
+            merges[wanted.merge].wait(wanted.part, wait);
         }
     }
-    stacks.used(merge)
+    stacks.used(merges)
 }
 
 /// What a window says beside its rows.
-pub(super) fn context(row: &rows::Window) -> (MonoNs, MonoNs, Context) {
+fn context(row: &rows::Window) -> (MonoNs, MonoNs, Context) {
     let losses = row.loss_causes.iter().zip(&row.loss_counts);
     let wakers = row.waker_pids.iter().zip(&row.waker_tids).zip(&row.waker_comms);
     let context = Context {
@@ -202,25 +233,35 @@ impl Classes {
 /// The stacks of a segment, and which of them the rows that were read have.
 struct Stacks<'a> {
     segment: &'a Segment,
+    /// Without their frames.
     rows: Vec<rows::Stack>,
-    used: Vec<bool>,
+    /// Those of all, and where each stack's end.
+    frames: Vec<u32>,
+    ends: Vec<usize>,
+    /// By merge.
+    used: Vec<Vec<bool>>,
 }
 
 impl<'a> Stacks<'a> {
-    fn open(segment: &'a Segment) -> Result<Stacks<'a>, StoreError> {
-        let rows = segment.all::<rows::Stack>()?;
-        let in_order = rows.iter().zip(1..).all(|(row, number)| row.stack == number);
-        if !in_order {
-            return Err(StoreError::damaged(&segment.path, "its stacks are not in order"));
+    fn open(segment: &'a Segment, merges: usize) -> Result<Stacks<'a>, StoreError> {
+        let (mut rows, mut frames, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, number) in segment.windows::<rows::Stack>(&(0..=u64::MAX))?.zip(1..) {
+            let mut row = row?;
+            if row.stack != number {
+                return Err(StoreError::damaged(&segment.path, "its stacks are not in order"));
+            }
+            frames.append(&mut row.frames);
+            ends.push(frames.len());
+            rows.push(rows::Stack { frames: Vec::new(), ..row });
         }
-        let used = vec![false; rows.len()];
-        Ok(Stacks { segment, rows, used })
+        let used = vec![vec![false; rows.len()]; merges];
+        Ok(Stacks { segment, rows, frames, ends, used })
     }
 
-    /// The kernel's id of a stack by its number; 0 is none.
-    fn id(&mut self, number: u32) -> Result<u64, StoreError> {
+    /// The kernel's id of a stack by its number, for a row of this merge; 0 is none.
+    fn id(&mut self, number: u32, merge: usize) -> Result<u64, StoreError> {
         let Some(index) = number.checked_sub(1) else { return Ok(0) };
-        match self.used.get_mut(index as usize) {
+        match self.used[merge].get_mut(index as usize) {
             Some(used) => {
                 *used = true;
                 Ok(self.rows[index as usize].stack_id)
@@ -229,56 +270,68 @@ impl<'a> Stacks<'a> {
         }
     }
 
+    /// The numbers of a stack's frames.
+    fn frames(&self, index: usize) -> &[u32] {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.frames[start..self.ends[index]]
+    }
+
     /// Adds the stacks that were used, with their frames, unless they are known from another segment.
-    fn used(self, merge: &mut Merge) -> Result<(), StoreError> {
-        let Stacks { segment, rows, used } = self;
-        let new: Vec<rows::Stack> = rows
-            .into_iter()
-            .zip(used)
-            .filter_map(|(row, used)| (used && !merge.has_frames(row.stack_id)).then_some(row))
-            .collect();
-        let frames = frames(segment, &new)?;
-        for row in new {
-            if let Some(outcome) = row.outcome {
-                let raw = RawStack {
-                    pid: row.pid,
-                    generation: row.generation,
-                    epoch: row.epoch,
-                    kernel: row.in_kernel,
-                    outcome,
-                    // Frames say more, and addresses of a process that is gone say nothing.
-                    addresses: Vec::new(),
-                };
-                merge.stack(row.stack_id, raw);
-            }
-            if !row.frames.is_empty() {
-                let frame =
-                    |number: &u32| frames[*number as usize].clone().expect("all that these stacks have are there");
-                merge.frames(row.stack_id, row.frames.iter().map(frame).collect());
+    fn used(mut self, merges: &mut [Merge]) -> Result<(), StoreError> {
+        for (used, merge) in self.used.iter_mut().zip(&*merges) {
+            used.iter_mut().zip(&self.rows).for_each(|(used, row)| *used &= !merge.has_frames(row.stack_id));
+        }
+        let is_new = |index: &usize| self.used.iter().any(|used| used[*index]);
+        let new: Vec<usize> = (0..self.rows.len()).filter(is_new).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let frames = frames(self.segment, new.iter().flat_map(|index| self.frames(*index)))?;
+        for index in new {
+            let row = &self.rows[index];
+            let frame = |number: &u32| frames[*number as usize].clone().expect("all that these stacks have are there");
+            let shared: Arc<[Arc<Frame>]> = self.frames(index).iter().map(frame).collect();
+            for (_, merge) in self.used.iter().zip(&mut *merges).filter(|(used, _)| used[index]) {
+                if let Some(outcome) = row.outcome {
+                    let raw = RawStack {
+                        pid: row.pid,
+                        generation: row.generation,
+                        epoch: row.epoch,
+                        kernel: row.in_kernel,
+                        outcome,
+                        // Frames say more, and addresses of a process that is gone say nothing.
+                        addresses: Vec::new(),
+                    };
+                    merge.stack(row.stack_id, raw);
+                }
+                if !shared.is_empty() {
+                    merge.frames(row.stack_id, shared.clone());
+                }
             }
         }
         Ok(())
     }
 }
 
-/// The frames that stacks have, by number; the others stay absent.
-fn frames(segment: &Segment, stacks: &[rows::Stack]) -> Result<Vec<Option<Frame>>, StoreError> {
-    if stacks.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = segment.all::<rows::Frame>()?;
-    let mut needed = vec![false; rows.len()];
-    for number in stacks.iter().flat_map(|stack| &stack.frames) {
-        match needed.get_mut(*number as usize) {
-            Some(needed) => *needed = true,
-            None => return Err(StoreError::damaged(&segment.path, format!("there is no frame {number}"))),
+/// The frames of these numbers, by number; the others stay absent.
+fn frames<'a>(
+    segment: &Segment,
+    numbers: impl Iterator<Item = &'a u32>,
+) -> Result<Vec<Option<Arc<Frame>>>, StoreError> {
+    let mut needed: Vec<bool> = Vec::new();
+    for number in numbers.map(|number| *number as usize) {
+        if number >= needed.len() {
+            needed.resize(number + 1, false);
         }
+        needed[number] = true;
     }
     let kinds: BTreeMap<&str, FrameKind> =
         [FrameKind::Native, FrameKind::Kernel, FrameKind::Note].map(|kind| (kind.name(), kind)).into();
     let mut names: [Names; 4] = Default::default();
-    let frames = rows.into_iter().zip(needed).map(|(row, needed)| {
-        needed.then(|| Frame {
+    let mut frames = Vec::with_capacity(needed.len());
+    for (row, needed) in segment.windows::<rows::Frame>(&(0..=u64::MAX))?.zip(&needed) {
+        let row = row?;
+        let frame = || Frame {
             kind: kinds.get(&*row.kind.text()).copied().unwrap_or(FrameKind::Native),
             function: row.function.map(|text| names[0].share(text)),
             file: row.file.map(|text| names[1].share(text)),
@@ -287,9 +340,13 @@ fn frames(segment: &Segment, stacks: &[rows::Stack]) -> Result<Vec<Option<Frame>
             build_id: row.build_id.map(|text| names[3].share(text)),
             offset: row.offset,
             inlined: row.inlined,
-        })
-    });
-    Ok(frames.collect())
+        };
+        frames.push(needed.then(frame).map(Arc::new));
+    }
+    if frames.len() < needed.len() {
+        return Err(StoreError::damaged(&segment.path, format!("there is no frame {}", needed.len() - 1)));
+    }
+    Ok(frames)
 }
 
 /// Shares the text of rows that follow each other: they are sorted so that most have the same.

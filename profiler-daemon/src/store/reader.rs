@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::StoreError;
 use super::decode::{self, Wanted};
-use super::encode::Clock;
 use super::filter::{Filter, Picked};
 use super::layout::{self, Listing};
 use super::rows;
@@ -16,6 +15,8 @@ use crate::model::{Program, Recording, UnixNs};
 
 /// Most samples, sums and waits that are read into one recording: about 2 GB in memory.
 const MOST_ROWS: u64 = 20_000_000;
+/// Most rows, those of threads too, that are read ahead for one who follows the store: about 10 MB in memory.
+const MOST_ROWS_AHEAD: u64 = 50_000;
 
 /// Reads a store, while it is written or not.
 #[derive(Clone, Debug)]
@@ -172,23 +173,18 @@ impl Reader {
         Ok(layout::list(&self.store)?.segments.iter().map(|segment| segment.bytes).sum())
     }
 
-    /// Reads the first window with a higher number than `sequence`, as it was stored: 0 begins with the first one that is
-    /// there. `None` if there is none yet. Numbers may be missing: windows that could not be stored, were removed for
-    /// their age or the store's size, or are damaged.
-    ///
-    /// # Errors
-    /// The store could not be read.
-    pub fn after(&self, sequence: u64) -> Result<Option<(StoredWindow, Recording)>, StoreError> {
+    /// Reads the first windows with higher numbers than `sequence`: at least one if there is one, and some more of its
+    /// segment, whose stacks are read but once.
+    pub(super) fn after(&self, sequence: u64) -> Result<Vec<(StoredWindow, Recording)>, StoreError> {
         retry(|| {
-            for path in layout::names(&self.store)?.into_iter().filter(|(range, _)| *range.end() > sequence) {
-                match first_after(&path.1, sequence) {
-                    Ok(Some(found)) => return Ok(Some(found)),
-                    Ok(None) => {}
+            for (_, path) in layout::names(&self.store)?.into_iter().filter(|(range, _)| *range.end() > sequence) {
+                match first_after(&path, sequence) {
+                    Ok(found) if found.is_empty() => {}
                     Err(error) if error.is_of_segment() => {}
-                    Err(error) => return Err(error),
+                    result => return result,
                 }
             }
-            Ok(None)
+            Ok(Vec::new())
         })
     }
 
@@ -250,20 +246,18 @@ fn join(segments: &[Segment], chosen: &[Chosen], filter: &Filter) -> Result<Opti
     if rows > MOST_ROWS {
         return Err(failed(0)(StoreError::TooMuch { rows, most: MOST_ROWS }));
     }
-    let mut merge = Merge::default();
+    let mut merge = [Merge::default()];
     let mut wanted: Vec<Vec<Wanted>> = vec![Vec::new(); segments.len()];
     for Chosen { segment, row } in chosen {
-        let (start, end, context) = decode::context(row);
-        let clock = Clock { unix: context.start, mono: start };
-        wanted[*segment].push(Wanted { window: row.window, part: merge.window(start, end, context), clock });
+        wanted[*segment].push(Wanted::begin(row, 0, &mut merge));
     }
-    wanted.iter_mut().for_each(|windows| windows.sort_by_key(|it| it.window));
+    wanted.iter_mut().for_each(|windows| windows.sort_by_key(Wanted::window));
     let used = || wanted.iter().enumerate().filter(|(_, windows)| !windows.is_empty());
     let mut programs: Vec<Program> = Vec::new();
     if !filter.is_empty() {
         for (segment, windows) in used() {
             let is_in =
-                |row: &rows::Program| windows.iter().any(|it| (row.window..=row.last_window).contains(&it.window));
+                |row: &rows::Program| windows.iter().any(|it| (row.window..=row.last_window).contains(&it.window()));
             let rows = segments[segment].all::<rows::Program>().map_err(failed(segment))?;
             programs.extend(rows.iter().filter(|row| is_in(row)).map(decode::program));
         }
@@ -273,18 +267,31 @@ fn join(segments: &[Segment], chosen: &[Chosen], filter: &Filter) -> Result<Opti
         decode::read(&segments[segment], windows, &picked, &mut merge).map_err(failed(segment))?;
     }
     let target = chosen.first().map(|chosen| chosen.row.target.text().into_owned());
+    let [merge] = merge;
     Ok(merge.finish(target.unwrap_or_default()))
 }
 
-/// The first window of a segment whose number is higher.
-fn first_after(path: &Path, sequence: u64) -> Result<Option<(StoredWindow, Recording)>, StoreError> {
+/// The first windows of a segment whose numbers are higher, each as it was stored.
+fn first_after(path: &Path, sequence: u64) -> Result<Vec<(StoredWindow, Recording)>, StoreError> {
     let segment = Segment::open(path)?;
-    let rows = segment.all::<rows::Window>()?;
-    let next = rows.into_iter().filter(|row| row.window > sequence).min_by_key(|row| row.window);
-    let Some(row) = next else { return Ok(None) };
-    let window = stored(&row);
-    let joined = join(&[segment], &[Chosen { segment: 0, row }], &Filter::default()).map_err(|failed| failed.error)?;
-    Ok(joined.map(|recording| (window, recording)))
+    let mut rows = segment.all::<rows::Window>()?;
+    rows.retain(|row| row.window > sequence);
+    rows.sort_by_key(|row| row.window);
+    let mut sum = 0;
+    let fits = |row: &&rows::Window| {
+        sum += u64::from(row.threads) + row.cpu_samples + row.off_cpu + row.waits;
+        sum <= MOST_ROWS_AHEAD
+    };
+    let count = rows.iter().take_while(fits).count().max(1);
+    rows.truncate(count);
+    let mut merges: Vec<Merge> = rows.iter().map(|_| Merge::default()).collect();
+    let wanted: Vec<Wanted> = rows.iter().enumerate().map(|(at, row)| Wanted::begin(row, at, &mut merges)).collect();
+    decode::read(&segment, &wanted, &Picked::All, &mut merges)?;
+    let found = rows
+        .iter()
+        .zip(merges)
+        .filter_map(|(row, merge)| Some((stored(row), merge.finish(row.target.text().into_owned())?)));
+    Ok(found.collect())
 }
 
 /// Adds what the services did in the windows of a segment that meet a range.
@@ -304,6 +311,7 @@ fn sum_services(
         .collect();
     let unknown: Arc<str> = "".into();
     for row in segment.windows::<rows::ThreadSum>(&(*first..=*last))? {
+        let row = row?;
         if !windows.contains(&row.window) {
             continue;
         }

@@ -147,15 +147,19 @@ impl Segment {
     /// # Errors
     /// As [`Self::table`].
     pub(super) fn all<R: Row>(&self) -> Result<Vec<R>, StoreError> {
-        self.table::<R>()?.all().map_err(|error| self.undecodable::<R>(&error))
+        self.windows(&(0..=u64::MAX))?.collect()
     }
 
-    /// The rows of a table that may belong to these windows, and maybe others.
+    /// The rows of a table that may belong to these windows, and maybe others, as they are read.
     ///
     /// # Errors
-    /// As [`Self::table`].
-    pub(super) fn windows<R: Row>(&self, windows: &RangeInclusive<u64>) -> Result<Vec<R>, StoreError> {
-        self.table::<R>()?.windows(windows).map_err(|error| self.undecodable::<R>(&error))
+    /// As [`Self::table`], of each row.
+    pub(super) fn windows<R: Row>(
+        &self,
+        windows: &RangeInclusive<u64>,
+    ) -> Result<impl Iterator<Item = Result<R, StoreError>>, StoreError> {
+        let rows = self.table::<R>()?.windows(windows);
+        Ok(rows.map(|row| row.map_err(|error| self.undecodable::<R>(&error))))
     }
 
     pub(super) fn undecodable<R: Row>(&self, error: &parquet::errors::ParquetError) -> StoreError {

@@ -9,7 +9,7 @@ use crate::process::{FileOffset, Module, Processes};
 
 impl Symbolizer {
     /// The frames of one stack. [`Symbolizer::resolve_all`] says how, and is faster for several.
-    pub fn resolve(&mut self, processes: &mut Processes, stack: &RawStack) -> Arc<[Frame]> {
+    pub fn resolve(&mut self, processes: &mut Processes, stack: &RawStack) -> Arc<[Arc<Frame>]> {
         self.resolve_all(processes, [(0, stack)]).remove(&0).unwrap_or_default()
     }
 
@@ -18,7 +18,7 @@ impl Symbolizer {
         &mut self,
         processes: &mut Processes,
         stacks: impl IntoIterator<Item = (u64, &'a RawStack)>,
-    ) -> HashMap<u64, Arc<[Frame]>> {
+    ) -> HashMap<u64, Arc<[Arc<Frame>]>> {
         let mut locator = Locator::new(processes);
         // One after the other: located stacks take several times what they take else.
         self.name_all(stacks.into_iter().map(|(id, stack)| (id, locator.locate(stack))))
@@ -27,7 +27,7 @@ impl Symbolizer {
     /// The frames of many stacks by their ids, leaf first, inlined functions before those that they
     /// were inlined into. No address is ever left out. A stack that is not whole ends, on the root
     /// side, in a note such as `[unwinding stopped: no unwind info]`.
-    pub fn name_all(&mut self, stacks: impl IntoIterator<Item = (u64, Located)>) -> HashMap<u64, Arc<[Frame]>> {
+    pub fn name_all(&mut self, stacks: impl IntoIterator<Item = (u64, Located)>) -> HashMap<u64, Arc<[Arc<Frame>]>> {
         self.refresh_kernel();
         let mut naming = Naming {
             symbolizer: self,
@@ -41,28 +41,38 @@ impl Symbolizer {
             .map(|(id, located)| (id, located.0.into_iter().map(|place| naming.part(place)).collect()))
             .collect();
         let batches = naming.batches;
-        let found: Vec<_> = batches.iter().map(|batch| self.native(&batch.module, &batch.offsets)).collect();
+        let found: Vec<_> = batches.iter().map(|batch| self.shown(batch)).collect();
         self.release_kernel();
-        parts.into_iter().map(|(id, parts)| (id, frames(parts, &found).into())).collect()
+        parts.into_iter().map(|(id, parts)| (id, frames(parts, &found))).collect()
+    }
+
+    /// The frames of a batch, which all stacks then share.
+    fn shown(&mut self, batch: &Batch) -> Vec<Vec<Arc<Frame>>> {
+        let lookups: Vec<FileOffset> = batch.places.iter().map(|(lookup, _)| *lookup).collect();
+        let found = self.native(&batch.module, &lookups);
+        let shown = found.iter().zip(&batch.places).map(|(frames, (lookup, before))| {
+            let offset = Some(lookup.0.wrapping_add(*before));
+            frames.iter().map(|frame| Arc::new(Frame { offset, ..frame.clone() })).collect()
+        });
+        shown.collect()
     }
 }
 
 /// One address of a stack on its way to its frames.
 enum Part {
-    /// Offset number `index` of batch number `batch`. The frames shall carry the offset `shown`.
+    /// Place number `index` of batch number `batch`.
     Code {
         batch: usize,
         index: usize,
-        shown: FileOffset,
     },
-    Done(Frame),
+    Done(Arc<Frame>),
 }
 
-/// All offsets of one module that some stack needs, each once.
+/// All places of one module that some stack needs, each once: the offset to look up, and how far before the one to show it is.
 struct Batch {
     module: Arc<Module>,
-    offsets: Vec<FileOffset>,
-    index_of: HashMap<FileOffset, usize>,
+    places: Vec<(FileOffset, u64)>,
+    index_of: HashMap<(FileOffset, u64), usize>,
 }
 
 /// Sorts places by what has to be asked about them.
@@ -79,10 +89,10 @@ struct Naming<'a> {
 impl Naming<'_> {
     fn part(&mut self, place: Place) -> Part {
         match place {
-            Place::Kernel { lookup, address } => Part::Done(self.symbolizer.kernel_frame(lookup, address)),
+            Place::Kernel { lookup, address } => Part::Done(self.symbolizer.kernel_frame(lookup, address).into()),
             Place::Code { module, lookup, before } => self.code(module, lookup, before),
             Place::Other { place, address, named } => self.other(place, address, named.as_ref()),
-            Place::Note(frame) => Part::Done(frame),
+            Place::Note(frame) => Part::Done(frame.into()),
         }
     }
 
@@ -101,7 +111,7 @@ impl Naming<'_> {
                 self.symbolizer.names.plain("[exited process]")
             }
         };
-        Part::Done(Frame {
+        let frame = Frame {
             kind: FrameKind::Native,
             function,
             file: None,
@@ -110,7 +120,8 @@ impl Naming<'_> {
             build_id: None,
             offset: Some(address),
             inlined: false,
-        })
+        };
+        Part::Done(frame.into())
     }
 
     /// The name that a JIT compiler gave to its code.
@@ -122,28 +133,25 @@ impl Naming<'_> {
 
     fn code(&mut self, module: Arc<Module>, lookup: FileOffset, before: u64) -> Part {
         let batch = *self.batch_of.entry(Arc::as_ptr(&module)).or_insert_with(|| {
-            self.batches.push(Batch { module, offsets: Vec::new(), index_of: HashMap::new() });
+            self.batches.push(Batch { module, places: Vec::new(), index_of: HashMap::new() });
             self.batches.len() - 1
         });
-        let Batch { offsets, index_of, .. } = &mut self.batches[batch];
-        let index = *index_of.entry(lookup).or_insert_with(|| {
-            offsets.push(lookup);
-            offsets.len() - 1
+        let Batch { places, index_of, .. } = &mut self.batches[batch];
+        let index = *index_of.entry((lookup, before)).or_insert_with(|| {
+            places.push((lookup, before));
+            places.len() - 1
         });
-        Part::Code { batch, index, shown: FileOffset(lookup.0.wrapping_add(before)) }
+        Part::Code { batch, index }
     }
 }
 
-fn frames(parts: Vec<Part>, found: &[Vec<Arc<[Frame]>>]) -> Vec<Frame> {
+fn frames(parts: Vec<Part>, found: &[Vec<Vec<Arc<Frame>>>]) -> Arc<[Arc<Frame>]> {
     let mut frames = Vec::with_capacity(parts.len());
     for part in parts {
         match part {
             Part::Done(frame) => frames.push(frame),
-            Part::Code { batch, index, shown } => {
-                let code = found[batch][index].iter();
-                frames.extend(code.map(|frame| Frame { offset: Some(shown.0), ..frame.clone() }));
-            }
+            Part::Code { batch, index } => frames.extend_from_slice(&found[batch][index]),
         }
     }
-    frames
+    frames.into()
 }

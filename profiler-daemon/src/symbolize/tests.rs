@@ -9,14 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Resolves addresses of a process at generation 0, each as the leaf of a stack of its own.
-fn leaves(processes: &mut Processes, pid: u32, addresses: &[u64]) -> Vec<Vec<Frame>> {
+fn leaves(processes: &mut Processes, pid: u32, addresses: &[u64]) -> Vec<Vec<Arc<Frame>>> {
     let stack = |address: &u64| RawStack { pid, addresses: vec![*address | frame::EXACT], ..RawStack::default() };
     let stacks: Vec<RawStack> = addresses.iter().map(stack).collect();
     let mut found = Symbolizer::new().resolve_all(processes, (0..).zip(&stacks));
     (0..addresses.len() as u64).map(|id| found.remove(&id).unwrap().to_vec()).collect()
 }
 
-fn own(address: u64) -> Vec<Frame> {
+fn own(address: u64) -> Vec<Arc<Frame>> {
     leaves(&mut Processes::new(), std::process::id(), &[address]).remove(0)
 }
 
@@ -102,8 +102,8 @@ impl Drop for Program {
     }
 }
 
-fn names(frames: &[Frame]) -> Vec<String> {
-    frames.iter().map(Frame::name).collect()
+fn names(frames: &[Arc<Frame>]) -> Vec<String> {
+    frames.iter().map(|frame| frame.name()).collect()
 }
 
 /// `outer` calls `inner`, which is inlined; its return address there is printed.

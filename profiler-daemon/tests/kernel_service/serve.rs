@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use profilerd::model::Recording;
-use profilerd::store::{Reader, StoredWindow};
+use profilerd::store::{Follower, Reader, StoredWindow};
 use tempfile::TempDir;
 
 use crate::support::{Kernel, Outcome, Program, Report, folder, free_port, poll, run};
@@ -148,10 +148,10 @@ const ALL: profilerd::store::TimeRange = profilerd::store::TimeRange::ALL;
 
 /// All windows of a store, one by one.
 pub(crate) fn windows(store: &Path) -> Vec<Stored> {
-    let reader = Reader::open(store).unwrap();
+    let mut follower = Follower::new(Reader::open(store).unwrap());
     let mut windows: Vec<Stored> = Vec::new();
     let newest = |windows: &[Stored]| windows.last().map_or(0, |(window, _)| window.sequence);
-    while let Some(next) = reader.after(newest(&windows)).unwrap() {
+    while let Some(next) = follower.after(newest(&windows)).unwrap() {
         windows.push(next);
     }
     windows

@@ -35,12 +35,14 @@ pub(crate) fn made(sequence: u64, processes: u32, stacks: u64) -> Recording {
         },
         ..Recording::default()
     };
-    let kernel = |name: &str, address: u64| Frame {
-        kind: FrameKind::Kernel,
-        module: Some("[kernel]".into()),
-        offset: name.is_empty().then_some(0xffff_ffff_8100_0000 + address),
-        function: (!name.is_empty()).then(|| name.into()),
-        ..Frame::note("")
+    let kernel = |name: &str, address: u64| {
+        Arc::new(Frame {
+            kind: FrameKind::Kernel,
+            module: Some("[kernel]".into()),
+            offset: name.is_empty().then_some(0xffff_ffff_8100_0000 + address),
+            function: (!name.is_empty()).then(|| name.into()),
+            ..Frame::note("")
+        })
     };
     let wait = [kernel("__schedule", 1), kernel("schedule", 2), kernel("futex_wait", 3), kernel("do_syscall_64", 4)];
     recording.frames.insert(KERNEL_WAIT, wait.into());
@@ -167,7 +169,7 @@ fn stack_id(number: u32, id: u64) -> u64 {
 }
 
 /// Eight frames: two inlined, one without a symbol, all else with file and line; ends in a note where it is torn.
-fn user_stack(number: u32, id: u64, hostile: bool) -> Arc<[Frame]> {
+fn user_stack(number: u32, id: u64, hostile: bool) -> Arc<[Arc<Frame>]> {
     let module = format!("/usr/lib/lib{}.so", number % 3);
     let frame = |depth: u64| Frame {
         kind: FrameKind::Native,
@@ -187,7 +189,7 @@ fn user_stack(number: u32, id: u64, hostile: bool) -> Arc<[Frame]> {
         frames[2].offset = Some(u64::MAX);
         frames.push(Frame::note("[unwinding stopped: read fault]"));
     }
-    frames.into()
+    frames.into_iter().map(Arc::new).collect()
 }
 
 /// Source: xorshift64, Marsaglia 2003.

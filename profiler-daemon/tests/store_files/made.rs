@@ -111,7 +111,7 @@ fn process(recording: &mut Recording, random: &mut Random, pid: u32) {
         let id = own.next() | 1;
         stacks.push(id);
         let depth = own.below(20);
-        let frames: Vec<Frame> = (0..depth).map(|_| frame(&mut own)).collect();
+        let frames: Vec<Arc<Frame>> = (0..depth).map(|_| frame(&mut own).into()).collect();
         if !frames.is_empty() {
             recording.frames.insert(id, frames.into());
         }

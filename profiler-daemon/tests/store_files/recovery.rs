@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use profilerd::model::UnixNs;
-use profilerd::store::{Filter, Found, Limits, Reader, Store, StoreError, TimeRange};
+use profilerd::store::{Filter, Follower, Found, Limits, Reader, Store, StoreError, TimeRange};
 
 use crate::made::{Random, START, WINDOW_NS, at, text, window};
 use crate::round_trip::filled;
@@ -46,9 +46,9 @@ fn copy(from: &Path, to: &Path) {
 
 /// The windows that a store gives to an exporter, by number; each must be as it was stored.
 fn whole(store: &Path, expected: &[String]) -> Vec<u64> {
-    let reader = Reader::open(store).unwrap();
+    let mut follower = Follower::new(Reader::open(store).unwrap());
     let mut found = Vec::new();
-    while let Some((stored, recording)) = reader.after(found.last().copied().unwrap_or(0)).unwrap() {
+    while let Some((stored, recording)) = follower.after(found.last().copied().unwrap_or(0)).unwrap() {
         assert_eq!(text(&recording), expected[stored.sequence as usize - 1], "window {}", stored.sequence);
         found.push(stored.sequence);
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use profilerd::aggregate;
 use profilerd::aggregate::merge::merge;
 use profilerd::model::UnixNs;
-use profilerd::store::{Filter, Limits, Reader, Store, StoreError, TimeRange};
+use profilerd::store::{Filter, Follower, Limits, Reader, Store, StoreError, TimeRange};
 
 use crate::made::{START, WINDOW_NS, at, text, window};
 
@@ -38,12 +38,19 @@ fn each_window_comes_back_as_it_was_before_and_after_sealing() {
             assert_eq!((store.counters().sealed_total, store.counters().windows_recent), (1, 4), "six to 15:00");
         }
         let mut sequence = 0;
-        while let Some((stored, recording)) = reader.after(sequence).unwrap() {
+        let mut follower = Follower::new(reader.clone());
+        while let Some((stored, recording)) = follower.after(sequence).unwrap() {
             assert_eq!(stored.sequence, sequence + 1);
             assert_eq!(text(&recording), text(&window(sequence)), "sealed: {sealed}");
             sequence = stored.sequence;
         }
         assert_eq!(sequence, 10);
+        // Whoever goes back, or skips some, gets what is there.
+        for (after, next) in [(10, None), (3, Some(4)), (4, Some(5)), (8, Some(9)), (0, Some(1)), (9, Some(10))] {
+            let found = follower.after(after).unwrap();
+            assert_eq!(found.as_ref().map(|(stored, _)| stored.sequence), next);
+            assert!(found.is_none_or(|(stored, found)| text(&found) == text(&window(stored.sequence - 1))));
+        }
         let listed = reader.windows(TimeRange::ALL).unwrap().windows;
         let starts: Vec<_> = listed.iter().map(|window| (window.sequence, window.start.0)).collect();
         assert_eq!(starts, (0..10).map(|n| (n + 1, START.0 + n * WINDOW_NS)).collect::<Vec<_>>());
@@ -130,7 +137,7 @@ fn a_second_writer_is_refused_and_readers_are_not() {
     let error = Store::open(folder.path(), Limits::default()).unwrap_err();
     let said = format!("(pid {})", std::process::id());
     assert!(matches!(error, StoreError::Locked { .. }) && error.to_string().ends_with(&said), "{error}");
-    assert!(Reader::open(folder.path()).unwrap().after(0).unwrap().is_some());
+    assert!(!Reader::open(folder.path()).unwrap().windows(TimeRange::ALL).unwrap().windows.is_empty());
     drop(store);
     assert_eq!(Store::open(folder.path(), Limits::default()).unwrap().last_sequence(), 1);
     assert!(matches!(Reader::open(&folder.path().join("none")), Err(StoreError::NoStore { .. })));

@@ -1,9 +1,10 @@
 //! User stacks as the idle rule sees them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use super::super::FastMap;
 use super::super::intern::Halves;
-use super::super::mix::IdMap;
 use super::names::{Role, role};
 use crate::model::{Frame, RawStack};
 use profiler_common::wire::outcome;
@@ -19,25 +20,28 @@ pub(in super::super) struct UserPath {
 }
 
 /// By kernel-side id of the user stack.
-pub(in super::super) type Paths = IdMap<u64, UserPath>;
+pub(in super::super) type Paths = FastMap<u64, UserPath>;
 
 /// The paths of all user stacks; `functions` has a number for the function of each frame.
 pub(in super::super) fn paths(
-    frames: &[Frame],
+    frames: &[Arc<Frame>],
     functions: &[u32],
     halves: &Halves,
     raw: &HashMap<u64, RawStack>,
 ) -> Paths {
-    let roles: Vec<Role> = frames.iter().map(role).collect();
+    // By function: most functions are never near a wait, and to look through their names takes long.
+    let mut roles: Vec<Option<Role>> = vec![None; frames.len()];
+    let mut role_of =
+        |index: u32| *roles[functions[index as usize] as usize].get_or_insert_with(|| role(&frames[index as usize]));
     let user = halves.iter().filter_map(|(id, stack)| Some((*id, stack, raw.get(id).filter(|raw| !raw.kernel)?)));
     user.map(|(id, stack, raw)| {
-        let is_program = |index: &u32| roles[*index as usize] == Role::Program;
-        let (wait, calls) = stack.split_at(stack.iter().position(is_program).unwrap_or(stack.len()));
-        let says = |role: Role| wait.iter().any(|index| roles[*index as usize] == role);
+        let roles = stack.iter().map(|index| role_of(*index));
+        let wait: Vec<Role> = roles.take_while(|role| *role != Role::Program).collect();
+        let calls = &stack[wait.len()..];
         let whole = raw.outcome == outcome::COMPLETE;
         let path = UserPath {
             calls: whole.then(|| calls.iter().rev().map(|index| functions[*index as usize]).collect()),
-            parks: says(Role::Parks) && !says(Role::Locks),
+            parks: wait.contains(&Role::Parks) && !wait.contains(&Role::Locks),
         };
         (id, path)
     })

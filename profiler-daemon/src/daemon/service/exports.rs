@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::export::{
 };
 use crate::model::{Recording, UnixNs};
 use crate::sink::otlp::Signal;
-use crate::store::Reader;
+use crate::store::{Follower, Reader};
 use crate::telemetry::DestinationCounts;
 
 /// Folder of the cursors inside of the store.
@@ -127,7 +127,8 @@ impl Exports {
         if !signals.is_empty() {
             let destination = destination(wanted, Kind::Profiles, signals)
                 .map_err(|source| ExportsError::Destination { name: name.clone(), source })?;
-            let windows = Stored { reader: self.reader.clone(), newest: self.newest.clone() };
+            let follower = Mutex::new(Follower::new(self.reader.clone()));
+            let windows = Stored { follower, newest: self.newest.clone() };
             let cursor = self.folder.join(file_name(&name));
             let exporter = Exporter::new(destination, host.clone(), &cursor, Arc::new(windows))
                 .map_err(|source| ExportsError::Exporter { name: name.clone(), source })?;
@@ -275,7 +276,7 @@ fn file_name(name: &str) -> String {
 
 /// The store as exporters see it.
 struct Stored {
-    reader: Reader,
+    follower: Mutex<Follower>,
     newest: Arc<AtomicU64>,
 }
 
@@ -285,7 +286,8 @@ impl export::Windows for Stored {
         if self.newest.load(Ordering::Acquire) <= sequence {
             return Ok(None);
         }
-        let found = self.reader.after(sequence).map_err(io::Error::other)?;
+        let mut follower = self.follower.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = follower.after(sequence).map_err(io::Error::other)?;
         Ok(found.map(|(window, mut recording)| {
             // As in every report: waits that were not walked are shared out among those that were.
             aggregate::share_skipped(&mut recording.capture);

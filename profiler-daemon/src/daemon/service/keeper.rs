@@ -147,7 +147,7 @@ struct Work {
     /// What naming had failed at when the window before was done.
     lost_names: HashMap<&'static str, u64>,
     /// Frames of every stack that a window may use again.
-    names: HashMap<u64, Arc<[Frame]>>,
+    names: HashMap<u64, Arc<[Arc<Frame>]>>,
     metrics: Vec<Arc<Metrics>>,
     /// Whether the last window could not be stored: that is said once.
     is_full: bool,
@@ -219,7 +219,7 @@ impl Work {
         let RawWindow { mut capture, new_stacks, forgotten, programs, mut context } = window;
         self.names.extend(self.symbolizer.name_all(new_stacks));
         let of_window = |id: &u64| Some((*id, self.names.get(id)?.clone()));
-        let frames: HashMap<u64, Arc<[Frame]>> = capture.stacks.keys().filter_map(of_window).collect();
+        let frames: HashMap<u64, Arc<[Arc<Frame>]>> = capture.stacks.keys().filter_map(of_window).collect();
         mark_cut(&mut capture, &frames);
         for (cause, count) in self.symbolizer.failures() {
             let before = self.lost_names.insert(cause, count).unwrap_or(0);

@@ -100,7 +100,7 @@ fn mappings_say_what_is_known_about_their_code() {
 #[test]
 fn a_sample_without_a_stack_keeps_its_time() {
     let mut window = sample_window::named("main");
-    window.stacks.stacks[0].clear();
+    window.stacks.stacks[0] = [].into();
     let profile = decoded(&window);
     assert_eq!(functions(&profile, &profile.sample[0]), ["[no stack]"]);
     assert_eq!(profile.sample[0].value[1], 1000);

@@ -215,6 +215,7 @@ mod tests {
     #[track_caller]
     fn check(frames: Vec<Frame>, limit: usize, expected: &str) {
         let indices = (0..frames.len() as u32).collect();
+        let frames = frames.into_iter().map(Into::into).collect();
         let stacks = Stacks { frames, stacks: vec![indices] };
         let place = Place::of(&stacks, StackId(0), limit);
         let entry = place.entry.map(function_name).unwrap_or_default();

@@ -53,7 +53,7 @@ pub(super) trait Row: Sized {
     /// Writes all columns of one row group.
     fn write(rows: &[Self], group: &mut Group<'_>) -> Result<(), ParquetError>;
 
-    /// Reads all columns of one row group.
+    /// Reads all columns of a batch.
     fn read(columns: &mut Columns<'_>) -> Result<Vec<Self>, ParquetError>;
 }
 

@@ -2,14 +2,19 @@
 
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
+use std::{slice, vec};
 
 use bytes::Bytes;
+use parquet::column::reader::ColumnReader;
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::TypePtr;
 
 use super::{Column, Row, Value, WINDOW};
+
+/// Rows that are read at once: columns of them fit into the caches of a processor.
+const BATCH: usize = 2_048;
 
 /// Reads the file of a table. The bytes must be those that were written: their checksum was compared before, since a
 /// decoder of damaged Parquet may panic or ask for any amount of memory.
@@ -20,10 +25,20 @@ pub(in crate::store) struct TableReader<R> {
     row: PhantomData<fn() -> R>,
 }
 
-/// The columns of one row group, in the order of the fields.
+/// The rows of some row groups, batch by batch. Nothing comes after an error.
+pub(in crate::store) struct Rows<R> {
+    table: TableReader<R>,
+    groups: vec::IntoIter<usize>,
+    /// Those of the row group, in the order of the fields.
+    columns: Vec<ColumnReader>,
+    /// Rows of the row group that were not read.
+    left: usize,
+    batch: vec::IntoIter<R>,
+}
+
+/// The columns of a batch, in the order of the fields.
 pub(in crate::store) struct Columns<'a> {
-    group: Box<dyn RowGroupReader + 'a>,
-    places: &'a [usize],
+    columns: slice::IterMut<'a, ColumnReader>,
     rows: usize,
 }
 
@@ -42,19 +57,10 @@ impl<R: Row> TableReader<R> {
         Ok(TableReader { file, places, row: PhantomData })
     }
 
-    /// All rows.
-    pub(in crate::store) fn all(&self) -> Result<Vec<R>, ParquetError> {
-        self.windows(&(0..=u64::MAX))
-    }
-
     /// The rows of all row groups that may have some of these windows: others may be among them.
-    pub(in crate::store) fn windows(&self, windows: &RangeInclusive<u64>) -> Result<Vec<R>, ParquetError> {
-        let mut rows = Vec::new();
-        for group in self.groups(windows) {
-            let read = self.group(group)?;
-            if rows.is_empty() { rows = read } else { rows.extend(read) }
-        }
-        Ok(rows)
+    pub(in crate::store) fn windows(self, windows: &RangeInclusive<u64>) -> Rows<R> {
+        let groups = self.groups(windows).into_iter();
+        Rows { table: self, groups, columns: Vec::new(), left: 0, batch: Vec::new().into_iter() }
     }
 
     /// The row groups that may have some of these windows.
@@ -74,26 +80,54 @@ impl<R: Row> TableReader<R> {
         };
         (0..metadata.num_row_groups()).filter(may_have).collect()
     }
+}
 
-    /// The rows of one row group.
-    fn group(&self, group: usize) -> Result<Vec<R>, ParquetError> {
-        let group = self.file.get_row_group(group)?;
-        let rows = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
-        R::read(&mut Columns { group, places: &self.places, rows })
+impl<R: Row> Rows<R> {
+    /// Reads the next batch; `false` if there is none.
+    fn fill(&mut self) -> Result<bool, ParquetError> {
+        if self.left == 0 {
+            let Some(group) = self.groups.next() else { return Ok(false) };
+            let group = self.table.file.get_row_group(group)?;
+            self.left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
+            let places = self.table.places.iter();
+            self.columns = places.map(|place| group.get_column_reader(*place)).collect::<Result<_, _>>()?;
+        }
+        let rows = self.left.min(BATCH);
+        self.left -= rows;
+        self.batch = R::read(&mut Columns { columns: self.columns.iter_mut(), rows })?.into_iter();
+        Ok(true)
+    }
+}
+
+impl<R: Row> Iterator for Rows<R> {
+    type Item = Result<R, ParquetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(row) = self.batch.next() {
+                return Some(Ok(row));
+            }
+            match self.fill() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    (self.groups, self.left) = (Vec::new().into_iter(), 0);
+                    return Some(Err(error));
+                }
+            }
+        }
     }
 }
 
 impl Columns<'_> {
-    /// Rows of the row group.
+    /// Rows of the batch.
     pub(in crate::store) fn rows(&self) -> usize {
         self.rows
     }
 
     /// The values of the next column, as many as there are rows.
     pub(in crate::store) fn next<T: Value>(&mut self) -> Result<Vec<T>, ParquetError> {
-        let (place, rest) =
-            self.places.split_first().ok_or_else(|| ParquetError::General("no column is left".to_owned()))?;
-        self.places = rest;
-        T::read(self.rows, self.group.get_column_reader(*place)?)
+        let column = self.columns.next().ok_or_else(|| ParquetError::General("no column is left".to_owned()))?;
+        T::read(self.rows, column)
     }
 }

@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
-use parquet::column::reader::ColumnReader;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedColumnWriter;
@@ -29,8 +29,8 @@ pub(in crate::store) trait Value: Sized {
     where
         Self: 'a;
 
-    /// Reads a column of `rows` values; as many are returned.
-    fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError>;
+    /// Reads the next `rows` values of a column; as many are returned.
+    fn read(rows: usize, from: &mut ColumnReader) -> Result<Vec<Self>, ParquetError>;
 }
 
 /// An instant in nanoseconds since 1970-01-01 UTC, which readers show as such.
@@ -44,10 +44,12 @@ trait Cell: Sized {
     fn logical() -> Option<LogicalType>;
     fn to(&self) -> <Self::Data as DataType>::T;
     fn from(data: Vec<<Self::Data as DataType>::T>) -> Vec<Self>;
+    /// The reader of a column of such values; `None` if it is of others.
+    fn reader(from: &mut ColumnReader) -> Option<&mut ColumnReaderImpl<Self::Data>>;
 }
 
 macro_rules! integer {
-    ($type:ty, $data:ty, $physical:ident, $repr:ty, $logical:expr, $to:expr, $from:expr) => {
+    ($type:ty, $data:ty, $physical:ident, $reader:ident, $repr:ty, $logical:expr, $to:expr, $from:expr) => {
         impl Cell for $type {
             type Data = $data;
             const PHYSICAL: Physical = Physical::$physical;
@@ -63,6 +65,13 @@ macro_rules! integer {
 
             fn from(data: Vec<$repr>) -> Vec<Self> {
                 data.into_iter().map($from).collect()
+            }
+
+            fn reader(from: &mut ColumnReader) -> Option<&mut ColumnReaderImpl<$data>> {
+                match from {
+                    ColumnReader::$reader(reader) => Some(reader),
+                    _ => None,
+                }
             }
         }
         required!($type);
@@ -86,28 +95,47 @@ macro_rules! required {
                 Ok(())
             }
 
-            fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
-                let data = read_all::<<$type as Cell>::Data>(rows, from, None, None)?;
+            fn read(rows: usize, from: &mut ColumnReader) -> Result<Vec<Self>, ParquetError> {
+                let data = read_next::<$type>(rows, from, None, None)?;
                 checked(rows, <$type as Cell>::from(data))
             }
         }
     };
 }
 
-integer!(u32, Int32Type, INT32, i32, Some(LogicalType::integer(32, false)), |it| *it as i32, |it| it as u32);
-integer!(i32, Int32Type, INT32, i32, None, |it| *it, |it| it);
-integer!(u64, Int64Type, INT64, i64, Some(LogicalType::integer(64, false)), |it| *it as i64, |it| it as u64);
-integer!(i64, Int64Type, INT64, i64, None, |it| *it, |it| it);
+integer!(
+    u32,
+    Int32Type,
+    INT32,
+    Int32ColumnReader,
+    i32,
+    Some(LogicalType::integer(32, false)),
+    |it| *it as i32,
+    |it| it as u32
+);
+integer!(i32, Int32Type, INT32, Int32ColumnReader, i32, None, |it| *it, |it| it);
+integer!(
+    u64,
+    Int64Type,
+    INT64,
+    Int64ColumnReader,
+    i64,
+    Some(LogicalType::integer(64, false)),
+    |it| *it as i64,
+    |it| it as u64
+);
+integer!(i64, Int64Type, INT64, Int64ColumnReader, i64, None, |it| *it, |it| it);
 integer!(
     Time,
     Int64Type,
     INT64,
+    Int64ColumnReader,
     i64,
     Some(LogicalType::timestamp(true, TimeUnit::NANOS)),
     |it| it.0 as i64,
     |it| Time(it as u64)
 );
-integer!(bool, BoolType, BOOLEAN, bool, None, |it| *it, |it| it);
+integer!(bool, BoolType, BOOLEAN, BoolColumnReader, bool, None, |it| *it, |it| it);
 
 /// Text as it lies in a file: what is read is a part of its page, so a name that nobody asks for costs nothing.
 #[derive(Clone)]
@@ -184,6 +212,13 @@ impl Cell for Text {
     fn from(data: Vec<ByteArray>) -> Vec<Self> {
         data.into_iter().map(Text).collect()
     }
+
+    fn reader(from: &mut ColumnReader) -> Option<&mut ColumnReaderImpl<ByteArrayType>> {
+        match from {
+            ColumnReader::ByteArrayColumnReader(reader) => Some(reader),
+            _ => None,
+        }
+    }
 }
 required!(Text);
 
@@ -208,9 +243,9 @@ impl<T: Cell> Value for Option<T> {
         Ok(())
     }
 
-    fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
+    fn read(rows: usize, from: &mut ColumnReader) -> Result<Vec<Self>, ParquetError> {
         let mut levels = Vec::with_capacity(rows);
-        let data = read_all::<T::Data>(rows, from, Some(&mut levels), None)?;
+        let data = read_next::<T>(rows, from, Some(&mut levels), None)?;
         let mut present = T::from(data).into_iter();
         checked(rows, levels.iter().map(|level| if *level > 0 { present.next() } else { None }).collect())
     }
@@ -251,9 +286,9 @@ impl<T: Cell> Value for Vec<T> {
         Ok(())
     }
 
-    fn read(rows: usize, from: ColumnReader) -> Result<Vec<Self>, ParquetError> {
+    fn read(rows: usize, from: &mut ColumnReader) -> Result<Vec<Self>, ParquetError> {
         let (mut present, mut goes_on) = (Vec::new(), Vec::new());
-        let data = read_all::<T::Data>(rows, from, Some(&mut present), Some(&mut goes_on))?;
+        let data = read_next::<T>(rows, from, Some(&mut present), Some(&mut goes_on))?;
         let mut elements = T::from(data).into_iter();
         let mut lists: Vec<Vec<T>> = Vec::with_capacity(rows);
         let mut at = 0;
@@ -272,14 +307,14 @@ fn cell_schema<T: Cell>(name: &str, repetition: Repetition) -> Result<Type, Parq
     Type::primitive_type_builder(name, T::PHYSICAL).with_repetition(repetition).with_logical_type(T::logical()).build()
 }
 
-/// Everything in a column. Its type was compared with the schema before.
-fn read_all<D: DataType>(
+/// The next rows of a column. Its type was compared with the schema before.
+fn read_next<T: Cell>(
     rows: usize,
-    from: ColumnReader,
+    from: &mut ColumnReader,
     mut present: Option<&mut Vec<i16>>,
     mut goes_on: Option<&mut Vec<i16>>,
-) -> Result<Vec<D::T>, ParquetError> {
-    let mut reader = D::get_column_reader(from).ok_or_else(|| ParquetError::General("another type".to_owned()))?;
+) -> Result<Vec<<T::Data as DataType>::T>, ParquetError> {
+    let reader = T::reader(from).ok_or_else(|| ParquetError::General("another type".to_owned()))?;
     let mut data = Vec::with_capacity(rows);
     let mut left = rows;
     while left > 0 {

@@ -83,7 +83,7 @@ impl Builder {
         let stacks = &mut self.window.stacks;
         let first = stacks.frames.len() as u32;
         stacks.stacks.push((first..first + frames.len() as u32).collect());
-        stacks.frames.extend(frames);
+        stacks.frames.extend(frames.into_iter().map(Arc::new));
         StackId(stacks.stacks.len() as u32 - 1)
     }
 
@@ -147,7 +147,7 @@ impl Builder {
 
     pub(super) fn function(&mut self, frame: Frame, self_ms: u64, total_ms: u64) {
         let (self_ns, total_ns) = (self_ms * MS, total_ms * MS);
-        self.window.on_cpu.push(FunctionTime { frame, self_ns, total_ns });
+        self.window.on_cpu.push(FunctionTime { frame: frame.into(), self_ns, total_ns });
     }
 
     /// Fills each thread up with idle time at one place for each of the stacks given, in turn.
