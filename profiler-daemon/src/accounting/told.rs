@@ -42,7 +42,8 @@ impl Told {
     /// What is new of a thread in a window that began at `start`.
     pub(super) fn tell(&mut self, totals: &ThreadTotals, start: MonoNs) -> ThreadTime {
         let identity = (totals.pid, totals.since_ns);
-        if let Some(known) = self.threads.get(&identity).filter(|known| known.tid != totals.tid) {
+        // A leader that ends gives its id away, too, but there is nothing more to tell of it.
+        if let Some(known) = self.threads.get(&identity).filter(|known| known.tid != totals.tid && !ended(totals)) {
             self.renamed.push((totals.pid, known.tid, totals.tid));
         }
         let is_seeded = totals.flags & thread_flag::SEEDED != 0;

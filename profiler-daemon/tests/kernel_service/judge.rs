@@ -1,6 +1,6 @@
 //! Whether windows add up.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use profiler_common::class::COUNT;
 use profilerd::model::Ledger;
@@ -34,6 +34,7 @@ pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
     let mut lives: BTreeMap<Id, Life> = BTreeMap::new();
     let mut before: Option<&Stored> = None;
     let mut worst = (0, String::new());
+    let shared = shared(windows);
     for stored @ (window, recording) in windows {
         let capture = &recording.capture;
         if let Some((last, earlier)) = before {
@@ -68,13 +69,11 @@ pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
             let waited = waits.remove(&(time.pid, time.tid)).unwrap_or_default();
             let life = lives.get_mut(&(time.pid, time.tid, time.born_ns)).unwrap();
             life.off_cpu_ns += waited.iter().sum::<u64>();
-            // An exec under our eyes begins a life of the same id: places do not tell the two apart.
-            let namesakes = capture.threads.iter().filter(|it| (it.pid, it.tid) == (time.pid, time.tid)).count();
             for (class, (places, ledger)) in (0..).zip(waited.into_iter().zip(time.ledger.off_cpu_ns)) {
                 let difference_ns = places.abs_diff(ledger);
                 let bound_ns = SWITCH_NS + time.ledger.wall_ns / 1_000;
                 assert!(
-                    difference_ns <= bound_ns || namesakes > 1,
+                    difference_ns <= bound_ns || shared.contains(&(time.pid, time.tid)),
                     "window {}, class {class}: {difference_ns} ns between places and {time:?}",
                     window.sequence
                 );
@@ -86,6 +85,21 @@ pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
     }
     println!("in a window the places and the ledger of a thread differ by {worst:?} ns at most");
     lives
+}
+
+/// Ids that one thread took over from another by exec: places do not tell the two apart.
+fn shared(windows: &[Stored]) -> HashSet<(u32, u32)> {
+    let mut ended = HashSet::new();
+    let mut shared = HashSet::new();
+    for time in windows.iter().flat_map(|(_, recording)| &recording.capture.threads) {
+        if ended.contains(&(time.pid, time.tid)) {
+            shared.insert((time.pid, time.tid));
+        }
+        if time.ended {
+            ended.insert((time.pid, time.tid));
+        }
+    }
+    shared
 }
 
 /// Fails unless what each thread waited by place is what it waited by its ledger, all windows together, missed switches
