@@ -74,8 +74,9 @@ pub(crate) fn lives(windows: &[Stored]) -> BTreeMap<Id, Life> {
                 let bound_ns = SWITCH_NS + time.ledger.wall_ns / 1_000;
                 assert!(
                     difference_ns <= bound_ns || shared.contains(&(time.pid, time.tid)),
-                    "window {}, class {class}: {difference_ns} ns between places and {time:?}",
-                    window.sequence
+                    "window {}, class {class}: {difference_ns} ns between places and {time:?}, {:?}",
+                    window.sequence,
+                    recording.context.losses
                 );
                 worst = worst.max((difference_ns, time.comm.to_string()));
             }

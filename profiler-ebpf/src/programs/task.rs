@@ -176,10 +176,6 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
         if window_ns != 0 && thread.ledger.since_ns >= window_ns {
             return 0;
         }
-        // Before the read: what leaves the thread while it is read spoils the read, and what leaves it later is of the
-        // next window.
-        // SAFETY: a plain member, which nobody else writes once the thread is accounted.
-        unsafe { (&raw mut thread.window).write_volatile(window) };
         // SAFETY: no arguments.
         let mut now_ns = if stop_ns != 0 { stop_ns } else { unsafe { bpf_ktime_get_ns() } };
         // A switch that was under way when the window closed is booked a moment after its end.
@@ -191,6 +187,13 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
         if with_sums {
             copy_sums(&mut scratch.thread.sums, &thread.sums);
         }
+        if sequences(thread) != before {
+            continue;
+        }
+        // What leaves the thread from now on is of the next window, unless it has changed at this very moment.
+        let window_before = thread.window;
+        // SAFETY: a plain member, which nobody else writes; volatile keeps it between the two looks.
+        unsafe { (&raw mut thread.window).write_volatile(window) };
         if sequences(thread) == before {
             // SAFETY: `meta` is typed and starts with the file; the record is whole.
             unsafe {
@@ -203,6 +206,7 @@ extern "C" fn threads(ctx: *mut c_void) -> i32 {
             }
             return 0;
         }
+        thread.window = window_before;
     }
     emit::count(fault::TORN_READ);
     0
