@@ -14,7 +14,7 @@ use super::pod::Plain;
 
 const SLAB_BYTES: usize = SLAB_WORDS * 4;
 /// Most slabs that are mapped into our memory at a time: all of a mapping counts as resident.
-const MOST_VIEWS: usize = 3;
+const MOST_VIEWS: usize = 6;
 
 /// Unwind tables in kernel memory.
 pub struct Tables {
@@ -86,8 +86,7 @@ impl Tables {
     /// The slab in our memory, where it replaces the one unused for longest.
     fn view(&mut self, slab: u32) -> io::Result<&View> {
         match self.views.iter().position(|(number, _)| *number == slab) {
-            Some(0) => {}
-            Some(index) => self.views.swap(0, index),
+            Some(index) => self.views.make_contiguous()[..=index].rotate_right(1),
             None => {
                 let fd = self.slabs.get(slab as usize).ok_or(io::ErrorKind::InvalidInput)?;
                 self.views.truncate(MOST_VIEWS - 1);

@@ -22,7 +22,7 @@ const FIRST_STAMP: u32 = 1 << 31;
 /// How often a table is tried that finds no room, a turn apart: freed room comes back some turns later.
 const PLACE_TRIES: u32 = 4;
 /// Every so many turns it is looked which tables were used.
-const LOOK_TURNS: u64 = 10;
+const LOOK_TURNS: u64 = 30;
 
 /// Where tables are written to: the maps of the kernel programs.
 pub trait KernelTables {
@@ -356,11 +356,17 @@ impl Unwinder {
 
     /// Notes which tables were used since the last look.
     fn look(&mut self, kernel: &mut impl KernelTables) {
-        for file in self.files.values_mut() {
+        let mut places = Vec::new();
+        for (key, file) in &self.files {
             let State::Ready { parts, .. } = &file.state else { continue };
-            // All of them, since reading one resets it.
-            let used = parts.iter().filter(|part| kernel.take(part.place.slab, part.place.word - 1) != 0).count();
-            if used > 0 {
+            places.extend(parts.iter().map(|part| (part.place.slab, part.place.word - 1, *key)));
+        }
+        // Slab by slab: going to another one may cost mapping it.
+        places.sort_unstable_by_key(|(slab, word, _)| (*slab, *word));
+        for (slab, word, key) in places {
+            if kernel.take(slab, word) != 0
+                && let Some(file) = self.files.get_mut(&key)
+            {
                 file.used_turn = self.turn;
             }
         }
