@@ -55,6 +55,8 @@ pub struct Offsets {
     pub kernfs_id: u32,
     /// `task_struct.thread_info.status`, whose bit 1 marks a 32-bit system call on x86-64.
     pub task_status: u32,
+    /// `task_struct.stack`: where the kernel stack begins.
+    pub task_stack: u32,
 }
 
 impl Offsets {
@@ -102,6 +104,8 @@ pub struct Settings {
     pub windows: u32,
     /// Nanoseconds of one scheduler tick: how far a running thread's run time may lag.
     pub tick_ns: u32,
+    /// 1 if the kernel has the helper `bpf_task_pt_regs` (Linux 5.15).
+    pub has_task_pt_regs: u32,
     /// Structure offsets of this kernel.
     pub offsets: Offsets,
 }

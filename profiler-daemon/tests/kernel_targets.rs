@@ -221,4 +221,13 @@ fn the_doctor_finds_this_kernel_fit() {
     let outcome = support::run(&mut kernel.profilerd(["doctor", "--pid", &workload.pid().to_string()])).well();
     println!("{}", outcome.stdout);
     assert!(outcome.stdout.contains("yes"), "{}", outcome.stdout);
+    // What is known of a kernel, for those who know it.
+    if let Ok(partly) = std::env::var("PROFILERD_PARTLY") {
+        let known: Vec<_> = partly.split(',').filter(|name| !name.is_empty()).collect();
+        let verdicts = outcome.stdout.lines().filter_map(|line| line.strip_prefix("  ")?.split_once("   "));
+        let named = |word| verdicts.clone().filter(move |(_, rest)| rest.trim_start().starts_with(word));
+        let told: Vec<_> = named("partly").map(|(name, _)| name.trim()).collect();
+        assert_eq!(told, known, "{}", outcome.stdout);
+        assert_eq!(named("no ").count(), 0, "{}", outcome.stdout);
+    }
 }

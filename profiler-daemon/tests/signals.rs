@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::Command;
 
+use profilerd::capture::features::{self, Feature};
 use profilerd::capture::object::object;
 use profilerd::model::Window;
 use profilerd::signal::{self, Signal};
@@ -63,4 +64,14 @@ fn the_readme_lists_the_signals() {
         let row = format!("| `{}` | {} | {} |", signal.name, signal.about, values.join(", "));
         assert!(readme.lines().any(|line| line == row), "README.md lacks the row\n{row}");
     }
+}
+
+/// What kernels lack and what that costs.
+#[test]
+fn the_readme_holds_the_table_of_features() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let row = |feature: &Feature| format!("| {} | {} | {} |\n", feature.name, feature.since, feature.without);
+    let rows: String = features::ALL.iter().map(row).collect();
+    let head = "| what a kernel may lack | Linux has it since | without it |\n|---|---|---|\n";
+    assert!(readme.contains(&format!("{head}{rows}\n")), "the README should have\n{head}{rows}");
 }

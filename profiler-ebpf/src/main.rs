@@ -8,8 +8,10 @@
 
 mod emit;
 mod filter;
+mod lend;
 mod maps;
 mod programs;
+mod regs;
 mod stack;
 mod task;
 mod threads;

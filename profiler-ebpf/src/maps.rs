@@ -34,6 +34,7 @@ static SETTINGS: Settings = Settings {
     walk_budget_ns: 0,
     windows: 0,
     tick_ns: 0,
+    has_task_pt_regs: 0,
     // SAFETY: plain integers.
     offsets: unsafe { core::mem::zeroed() },
 };
@@ -70,6 +71,11 @@ pub(crate) struct Thread {
     pub(crate) generation: u32,
     /// Bits of `wire::thread_flag`.
     pub(crate) flags: u32,
+    /// What its state is found by.
+    #[cfg(feature = "hashed-threads")]
+    pub(crate) tid: u32,
+    #[cfg(feature = "hashed-threads")]
+    pub(crate) reserved: u32,
     pub(crate) ledger: Ledger,
     /// Where the open off-CPU interval began; its class is in the ledger as well.
     pub(crate) place: Place,
@@ -153,6 +159,9 @@ pub(crate) struct StackBuffer<const N: usize> {
 /// Working memory of one program run; too big for the 512 bytes of BPF stack.
 #[repr(C)]
 pub(crate) struct Scratch {
+    /// Which one it is, see [`scratch`].
+    #[cfg(feature = "hashed-threads")]
+    pub(crate) number: u32,
     /// Where the walk starts, and whose it is.
     pub(crate) regs: Registers,
     pub(crate) owner: Owner,
@@ -211,7 +220,25 @@ pub(crate) static SCRATCH: PerCpuArray<Scratch, { scratch::COUNT }> = PerCpuArra
 
 /// The working memory of this program run.
 #[inline(always)]
+#[cfg(not(feature = "hashed-threads"))]
 pub(crate) fn scratch(which: u32) -> Option<*mut Scratch> {
+    SCRATCH.get_ptr_mut(which)
+}
+
+/// The working memory of this program run, which knows its number.
+#[inline(always)]
+#[cfg(feature = "hashed-threads")]
+pub(crate) fn scratch(which: u32) -> Option<*mut Scratch> {
+    let scratch = scratch_numbered(which)?;
+    // SAFETY: this CPU's working memory.
+    unsafe { (*scratch).number = which };
+    Some(scratch)
+}
+
+/// The working memory of this CPU that has the number.
+#[inline(always)]
+#[cfg(feature = "hashed-threads")]
+pub(crate) fn scratch_numbered(which: u32) -> Option<*mut Scratch> {
     SCRATCH.get_ptr_mut(which)
 }
 

@@ -4,13 +4,14 @@
 //! into loads that survive a bad address. Pointers behind pointers without a type are read by
 //! `bpf_probe_read_kernel`, which lockdown=confidentiality forbids.
 
-use aya_ebpf::bindings::{pt_regs, task_struct};
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs};
+use aya_ebpf::bindings::task_struct;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::limits::COMM_BYTES;
 use profiler_common::wire::frame;
 use profiler_ebpf::rules::class::{self, Call};
 
 use crate::maps::setting;
+use crate::regs::{Regs, reg};
 
 pub(crate) type Task = *mut task_struct;
 
@@ -19,7 +20,7 @@ pub(crate) const TASK_DEAD: u32 = 0x80;
 /// Bit of `task_struct.flags`. Source: `PF_KTHREAD`, include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
 /// Size of a kernel stack, on whose top the user registers lie. Source: `THREAD_SIZE`, x86-64.
-const KERNEL_STACK_BYTES: u64 = 16 << 10;
+pub(crate) const KERNEL_STACK_BYTES: u64 = 16 << 10;
 
 /// Loads a member of a typed kernel pointer.
 ///
@@ -50,6 +51,14 @@ member!(start_ns, task_start_time, u64, "When it was born, CLOCK_MONOTONIC ns.")
 member!(sum_exec_ns, task_sum_exec, u64, "Run time by the scheduler's count.");
 member!(utime_ns, task_utime, u64, "User time by ticks.");
 member!(stime_ns, task_stime, u64, "System time by ticks.");
+
+/// Where its kernel stack begins.
+#[cfg(feature = "hashed-threads")]
+#[inline(always)]
+pub(crate) fn kernel_stack(task: Task) -> u64 {
+    // SAFETY: as in `member!`.
+    unsafe { load(task, setting!(offsets.task_stack)) }
+}
 
 #[inline(always)]
 pub(crate) fn is_kernel_thread(task: Task) -> bool {
@@ -95,20 +104,6 @@ pub(crate) fn cgroup_id(task: Task) -> u64 {
     }
 }
 
-/// The user-side registers of a task, saved at the top of its kernel stack.
-#[inline(always)]
-pub(crate) fn user_regs(task: Task) -> *const pt_regs {
-    // SAFETY: the helper accepts any typed task.
-    unsafe { bpf_task_pt_regs(task) as *const pt_regs }
-}
-
-/// Whether a program's context lies on this task's own stack: interrupts run on stacks of their own.
-#[inline(always)]
-pub(crate) fn is_on_stack_of(context: *const core::ffi::c_void, regs: *const pt_regs) -> bool {
-    // The verifier lets pointers be subtracted, but not masked.
-    (regs as u64).wrapping_sub(context as u64) < KERNEL_STACK_BYTES
-}
-
 /// The three registers that a memo compares. `ip` carries the bit `frame::EXACT`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -120,26 +115,20 @@ pub(crate) struct Registers {
 
 /// Reads registers that were saved in this system call, negative if in none.
 #[inline(always)]
-pub(crate) fn registers(regs: *const pt_regs, syscall: i32) -> Registers {
+pub(crate) fn registers(regs: Regs, syscall: i32) -> Registers {
     let exact = if is_exact(regs, syscall) { frame::EXACT } else { 0 };
-    // SAFETY: `regs` comes typed from `bpf_task_pt_regs` or from a program's context.
-    unsafe {
-        Registers {
-            ip: (&raw const (*regs).rip).read_volatile() | exact,
-            sp: (&raw const (*regs).rsp).read_volatile(),
-            bp: (&raw const (*regs).rbp).read_volatile(),
-        }
-    }
+    // SAFETY: `regs` comes from `regs::of` or `regs::interrupted`.
+    unsafe { Registers { ip: reg!(regs, rip) | exact, sp: reg!(regs, rsp), bp: reg!(regs, rbp) } }
 }
 
 /// Reads the general registers into `all`, by their DWARF numbers. Source: System V ABI for x86-64,
 /// figure 3.36.
 #[inline(always)]
-pub(crate) fn all_registers(regs: *const pt_regs, all: &mut [u64; 16]) {
+pub(crate) fn all_registers(regs: Regs, all: &mut [u64; 16]) {
     macro_rules! copy {
         ($($number:literal $register:ident),*) => {
             // SAFETY: as in `registers`.
-            unsafe { $(all[$number] = (&raw const (*regs).$register).read_volatile();)* }
+            unsafe { $(all[$number] = reg!(regs, $register);)* }
         };
     }
     copy!(0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp, 7 rsp);
@@ -150,26 +139,31 @@ pub(crate) fn all_registers(regs: *const pt_regs, all: &mut [u64; 16]) {
 /// instruction `syscall` leaves the address behind itself in rcx; a signal's handler, or a call that
 /// is begun again, has another `rip`.
 #[inline(always)]
-fn is_exact(regs: *const pt_regs, syscall: i32) -> bool {
+fn is_exact(regs: Regs, syscall: i32) -> bool {
     // SAFETY: as in `registers`.
-    syscall < 0 || unsafe { (&raw const (*regs).rip).read_volatile() != (&raw const (*regs).rcx).read_volatile() }
+    syscall < 0 || unsafe { reg!(regs, rip) != reg!(regs, rcx) }
 }
 
 /// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`].
 #[inline(always)]
-pub(crate) fn syscall(task: Task, regs: *const pt_regs) -> i32 {
+pub(crate) fn syscall(task: Task, regs: Regs) -> i32 {
+    // SAFETY: as in `registers` and `member!`.
+    let (number, status) = unsafe { (reg!(regs, orig_rax) as i64, load(task, setting!(offsets.task_status))) };
+    call(number, status)
+}
+
+/// The system call by the saved number and `thread_info.status`.
+#[inline(always)]
+pub(crate) fn call(number: i64, status: u32) -> i32 {
     /// Source: `TS_COMPAT`, arch/x86/include/asm/thread_info.h.
     const TS_COMPAT: u32 = 2;
-    // SAFETY: as in `registers` and `member!`.
-    let (number, status): (i64, u32) =
-        unsafe { ((&raw const (*regs).orig_rax).read_volatile() as i64, load(task, setting!(offsets.task_status))) };
     let compat = if status & TS_COMPAT != 0 { class::COMPAT } else { 0 };
     if number < 0 { -1 } else { (number as i32 & i32::MAX) | compat }
 }
 
 /// The class of the wait that a task is in.
 #[inline(always)]
-pub(crate) fn wait_class(task: Task, regs: *const pt_regs, syscall: i32) -> u32 {
+pub(crate) fn wait_class(task: Task, regs: Regs, syscall: i32) -> u32 {
     let file_mode = match class::call(syscall) {
         Call::Class(_) => 0,
         Call::Read | Call::Write => file_mode(task, descriptor(regs)),
@@ -179,9 +173,9 @@ pub(crate) fn wait_class(task: Task, regs: *const pt_regs, syscall: i32) -> u32 
 
 /// The descriptor that a reading or writing system call was given.
 #[inline(always)]
-pub(crate) fn descriptor(regs: *const pt_regs) -> u64 {
+pub(crate) fn descriptor(regs: Regs) -> u64 {
     // SAFETY: as in `registers`.
-    unsafe { (&raw const (*regs).rdi).read_volatile() }
+    unsafe { reg!(regs, rdi) }
 }
 
 /// Mode of the inode behind a descriptor of the task; 0 if it has none or may not be read.
@@ -215,7 +209,7 @@ pub(crate) fn file_mode(task: Task, descriptor: u64) -> u32 {
 /// # Safety
 /// Any bit pattern is a valid `T`.
 #[inline(always)]
-unsafe fn probe<T: Copy>(address: u64) -> T {
+pub(crate) unsafe fn probe<T: Copy>(address: u64) -> T {
     let mut value = core::mem::MaybeUninit::<T>::zeroed();
     // SAFETY: the helper writes at most `T`'s size and zeroes it on failure.
     unsafe {

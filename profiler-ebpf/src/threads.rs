@@ -4,6 +4,9 @@
 use crate::maps::Thread;
 use crate::task::Task;
 
+#[cfg(feature = "hashed-threads")]
+pub(crate) use place::by_tid;
+
 /// The state of a thread, if it is accounted.
 #[inline(always)]
 pub(crate) fn get(task: Task) -> Option<*mut Thread> {
@@ -101,6 +104,12 @@ mod place {
     #[inline(always)]
     pub(super) fn get(task: Task) -> Option<*mut Thread> {
         THREADS.get_ptr_mut(task::tid(task))
+    }
+
+    /// The state of the thread with this id.
+    #[inline(always)]
+    pub(crate) fn by_tid(tid: u32) -> Option<*mut Thread> {
+        THREADS.get_ptr_mut(tid)
     }
 
     #[inline(always)]

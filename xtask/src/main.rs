@@ -12,6 +12,7 @@ mod kernel;
 mod run;
 mod test;
 mod tree;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Build the OpenTelemetry Collector that the tests send to
     Collector,
+    /// Run the kernel tests on stock Debian kernels in QEMU: all of them, or those named
+    Vm(vm::Args),
     /// Check that the kernel programs hold no panic path and no open call
     CheckObject,
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench::run(&bench),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Collector => collector::build().map(drop),
+        Command::Vm(args) => vm::run(&args),
         Command::CheckObject => kernel::check::all(),
     };
     match done {

@@ -52,6 +52,7 @@ pub struct Btf {
 const KIND_PTR: u32 = 2;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC_PROTO: u32 = 13;
 
@@ -87,7 +88,7 @@ impl Btf {
                     1 | 14 | 17 => 4,
                     3 => 12,
                     KIND_STRUCT | KIND_UNION | 15 | 19 => count * 12,
-                    6 | KIND_FUNC_PROTO => count * 8,
+                    KIND_ENUM | KIND_FUNC_PROTO => count * 8,
                     2 | 7..=12 | 16 | 18 => 0,
                     _ => return Err(BtfError::Malformed("unknown kind of type")),
                 };
@@ -116,6 +117,16 @@ impl Btf {
         let pointer = self.word(id, 8);
         let function = if self.kind(pointer) == KIND_PTR { self.word(pointer, 8) } else { pointer };
         (self.kind(function) == KIND_FUNC_PROTO).then(|| (self.word(function, 4) & 0xffff) as usize)
+    }
+
+    /// Whether this kernel has a helper for kernel programs, by its name in the kernel's own list of them, such as
+    /// `BPF_FUNC_task_pt_regs`.
+    pub fn has_helper(&self, name: &str) -> bool {
+        let mut enums = (1..self.types.len() as u32).filter(|id| self.kind(*id) == KIND_ENUM);
+        let list = enums.find(|id| self.string(self.word(*id, 0)) == "bpf_func_id");
+        list.is_some_and(|id| {
+            (0..(self.word(id, 4) & 0xffff) as usize).any(|index| self.string(self.word(id, 12 + 8 * index)) == name)
+        })
     }
 
     /// Looks into anonymous members as C does. `depth` bounds malformed input.

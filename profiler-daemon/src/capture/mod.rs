@@ -1,6 +1,7 @@
 //! Preflight, load, attach, read the rings: everything that talks to the kernel.
 
 pub mod btf;
+pub mod features;
 pub mod kernel;
 pub mod mappings;
 pub mod object;

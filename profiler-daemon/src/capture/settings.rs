@@ -37,6 +37,7 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         cgroup_kn: byte(&["cgroup", "kn"])?,
         kernfs_id: byte(&["kernfs_node", "id"])?,
         task_status: byte(&["task_struct", "thread_info", "status"])?,
+        task_stack: task("stack")?,
     };
     Ok(Settings {
         own_pid: std::process::id(),
@@ -47,6 +48,7 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         kernel_stacks: 1,
         walk_budget_ns: WALK_BUDGET_NS,
         tick_ns: tick_ns(),
+        has_task_pt_regs: btf.has_helper("BPF_FUNC_task_pt_regs").into(),
         offsets,
         ..Settings::default()
     })

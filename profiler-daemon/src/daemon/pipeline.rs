@@ -18,9 +18,10 @@ use super::rotate::Rotation;
 use crate::accounting::Accounts;
 use crate::aggregate;
 use crate::capture::btf::{Btf, BtfError};
+use crate::capture::features;
 use crate::capture::kernel::{Filter, Kernel, KernelError};
 use crate::capture::mappings::{self, MappingEvent, MappingEvents, MappingsError};
-use crate::capture::object::{NoKernelPrograms, hashed_object, object};
+use crate::capture::object::NoKernelPrograms;
 use crate::capture::settings;
 use crate::decode::{self, Record};
 use crate::model::{Capture, Context, Frame, FrameKind, Losses, MonoNs, Overhead, Recording, StackQuality, Window};
@@ -97,6 +98,15 @@ pub enum PipelineError {
     Io(#[from] io::Error),
 }
 
+impl From<features::LoadError> for PipelineError {
+    fn from(error: features::LoadError) -> PipelineError {
+        match error {
+            features::LoadError::Object(error) => error.into(),
+            features::LoadError::Kernel(error) => error.into(),
+        }
+    }
+}
+
 impl PipelineError {
     /// What a person can do about it.
     pub fn remedy(&self) -> Option<String> {
@@ -140,8 +150,8 @@ pub struct Pipeline {
 impl Pipeline {
     /// Loads the kernel programs, and attaches nothing: a failure here costs the target nothing.
     pub fn load(mut plan: Plan) -> Result<Pipeline, PipelineError> {
-        let (object, hashed) = object().zip(hashed_object()).ok_or(NoKernelPrograms)?;
-        let mut settings = settings::of_kernel(&Btf::of_kernel()?)?;
+        let btf = Btf::of_kernel()?;
+        let mut settings = settings::of_kernel(&btf)?;
         settings.min_wait_ns = plan.min_wait_ns;
         settings.windows = plan.windows.into();
         settings.verify_memo = plan.verify_memo.into();
@@ -150,15 +160,7 @@ impl Pipeline {
             settings.walk_budget_ns = 0;
         }
         plan.filter.cgroups = cgroup_ids(&plan.cgroups)?;
-        let kernel = if plan.hashed_threads {
-            Kernel::load(hashed, settings, &plan.filter)?
-        } else {
-            match Kernel::load(object, settings, &plan.filter) {
-                // A map was refused: most likely the one that kernels before 5.11 do not have.
-                Err(first @ KernelError::Load(_)) => Kernel::load(hashed, settings, &plan.filter).map_err(|_| first)?,
-                loaded => loaded?,
-            }
-        };
+        let kernel = features::load(&btf, settings, &plan.filter, plan.hashed_threads)?;
         let start = MonoNs::now();
         // Without a cache tables are made anew, which takes longer and is as right.
         let cache = Cache::open(Cache::DIRECTORY.as_ref(), Cache::LIMIT_BYTES);

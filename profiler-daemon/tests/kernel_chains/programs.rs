@@ -167,6 +167,13 @@ pub(crate) fn named(name: &str) -> &'static Program {
     ALL.iter().find(|program| program.name == name).unwrap()
 }
 
+/// All of them, or those that `PROFILERD_CHAINS` names: in an emulated machine there is no time for more.
+pub(crate) fn wanted() -> impl Iterator<Item = &'static Program> {
+    let names = std::env::var("PROFILERD_CHAINS").ok();
+    let is_wanted = move |name| names.as_ref().is_none_or(|names| names.split(',').any(|wanted| wanted == name));
+    ALL.iter().filter(move |program| is_wanted(program.name))
+}
+
 pub(crate) static ALL: &[Program] = &[
     Program {
         name: "crossing",

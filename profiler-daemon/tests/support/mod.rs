@@ -78,6 +78,17 @@ pub(crate) fn twice(measure: impl Fn() -> Result<(), String>) {
     }
 }
 
+/// How much wider a bound is for what neither side's clock sees: the way to a clock, a switch, a birth, an end. A machine
+/// that is emulated takes ten times as long and more for these, of the same wall time.
+pub(crate) fn slack() -> f64 {
+    if is_emulated() { 5.0 } else { 1.0 }
+}
+
+/// Whether this machine is emulated, as `cargo xtask vm` says.
+pub(crate) fn is_emulated() -> bool {
+    std::env::var_os("PROFILERD_EMULATED").is_some()
+}
+
 /// A folder on the disk of the build, not in memory.
 pub(crate) fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()

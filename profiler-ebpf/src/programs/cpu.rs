@@ -1,50 +1,49 @@
 //! What a CPU is doing when its sampling clock fires.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::bindings::{bpf_perf_event_data, pt_regs};
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::bindings::bpf_perf_event_data;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::perf_event;
 use aya_ebpf::programs::PerfEventContext;
 use profiler_common::fault;
 use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
+use crate::emit;
 use crate::maps::{Scratch, scratch, setting};
+use crate::regs::{self, Current, Regs};
 use crate::stack::{self, Owner};
-use crate::task;
-use crate::{emit, threads};
 
 /// Addresses of the kernel have the highest bit set.
 const KERNEL_ADDRESS: u64 = 1 << 63;
 
-/// What [`task::syscall`] says outside of one.
+/// What [`crate::task::syscall`] says outside of one.
 const NO_SYSCALL: i32 = -1;
 
 /// Takes both stacks of the current thread, if it is accounted.
 #[perf_event]
 pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
-    // SAFETY: no arguments.
-    let current = unsafe { bpf_get_current_task_btf() };
-    let Some(thread) = threads::get(current) else { return 0 };
+    let current = Current::get();
+    let Some(thread) = current.thread() else { return 0 };
     let Some(scratch) = scratch(scratch::SAMPLE) else { return 0 };
     // SAFETY: this CPU's working memory for samples; the generation only changes at exec.
     let (scratch, generation) = unsafe { (&mut *scratch, (*thread).generation) };
-    let pid = task::pid(current);
+    let pid = current.pid();
     let interrupted: *const bpf_perf_event_data = ctx.as_ptr().cast();
     // SAFETY: the context of a perf event program starts with the interrupted registers.
-    let (regs, ip) = unsafe { (&raw const (*interrupted).regs, (&raw const (*interrupted).regs.rip).read_volatile()) };
+    let ip = unsafe { (&raw const (*interrupted).regs.rip).read_volatile() };
     let in_kernel = ip & KERNEL_ADDRESS != 0;
     let owner = Owner { pid, generation };
     let user_stack = if in_kernel {
-        let regs = task::user_regs(current);
-        sample_user(scratch, regs, task::syscall(current, regs), owner)
+        let regs = current.regs();
+        sample_user(scratch, regs, current.syscall(regs), owner)
     } else {
-        sample_user(scratch, regs, NO_SYSCALL, owner)
+        sample_user(scratch, regs::interrupted(interrupted), NO_SYSCALL, owner)
     };
     let sample = CpuSample {
         // SAFETY: no arguments.
         header: unsafe { Header { tag: tag::CPU_SAMPLE, cpu: bpf_get_smp_processor_id(), at_ns: bpf_ktime_get_ns() } },
         pid,
-        tid: task::tid(current),
+        tid: current.tid(),
         generation,
         mode: if in_kernel { cpu_mode::KERNEL } else { cpu_mode::USER },
         user_stack,
@@ -56,7 +55,7 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
 }
 
 #[inline(always)]
-fn sample_user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) -> u64 {
+fn sample_user(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) -> u64 {
     if setting!(compare_walks) != 0 {
         stack::compare(scratch, regs, syscall, owner);
     }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::task_struct;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::settings::Control;
@@ -16,9 +16,10 @@ use profiler_ebpf::rules::sums::Place;
 use crate::maps::{Scratch, Thread, control, scratch, setting};
 use crate::programs::sums;
 use crate::programs::task::write_totals;
+use crate::regs::{self, Current};
 use crate::stack::{self, KernelPlace, Owner};
-use crate::task::{self, TASK_DEAD, Task};
-use crate::{emit, threads};
+use crate::task::{self, KERNEL_STACK_BYTES, TASK_DEAD, Task};
+use crate::{emit, lend, threads};
 
 /// A CPU goes from one thread to another: the one's run ends, the other's wait ends.
 #[btf_tracepoint(function = "sched_switch")]
@@ -71,7 +72,7 @@ fn switch_out(
 ) {
     let preempted: bool = ctx.arg::<u64>(0) & 1 != 0;
     let state = prev_state(ctx, prev);
-    let regs = task::user_regs(prev);
+    let regs = regs::of(prev);
     let blocks = !preempted && state != 0;
     let ended = state & TASK_DEAD != 0;
 
@@ -144,9 +145,9 @@ fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u6
     thread.flags |= thread_flag::ENDED;
     sums::name(scratch, task);
     if control.stop_ns == 0 {
-        sums::to_map(scratch, thread, control.active)
+        sums::to_map(lend::scratch(scratch), lend::thread(thread), control.active)
     } else {
-        sums::to_ring(scratch, thread)
+        sums::to_ring(lend::scratch(scratch), lend::thread(thread))
     };
     write_totals(&mut scratch.totals, task, thread, end_ns);
     // SAFETY: a whole record.
@@ -163,7 +164,7 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
     if total_ns != 0 && !thread.sums.add(&thread.place, &interval) {
         sums::name(scratch, next);
         scratch.interval = interval;
-        sums::add_elsewhere(scratch, thread, active);
+        sums::add_elsewhere(lend::scratch(scratch), lend::thread(thread), active);
     }
     end(&mut thread.switch_seq);
     count_missed(missed);
@@ -213,13 +214,13 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     end(&mut thread.wake_seq);
     // A wait that is short so far is hardly one that is sent by itself: most wake-ups are spared this.
     if was_blocked && thread.ledger.open_blocked_ns >= setting!(min_wait_ns) / 2 {
-        // SAFETY: no arguments.
-        let current = unsafe { bpf_get_current_task_btf() };
-        // From kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,
+        let current = Current::get();
+        // Whether the context lies on the task's own stack: from kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,
         // which then holds the registers of no system call.
-        let regs = task::user_regs(current);
-        let in_task = task::is_on_stack_of(ctx.as_ptr(), regs) && task::syscall(current, regs) >= 0;
-        thread.waker = u64::from(task::pid(current)) << 32 | u64::from(task::tid(current));
+        let regs = current.regs();
+        let in_task =
+            regs::distance(regs, ctx.as_ptr(), scratch::TASK) < KERNEL_STACK_BYTES && current.syscall(regs) >= 0;
+        thread.waker = u64::from(current.pid()) << 32 | u64::from(current.tid());
         thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
     }
     0

@@ -13,7 +13,8 @@ use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuMapKey, OffCpuValue, tag};
 use profiler_ebpf::rules::sums::{self, Place, SLOTS};
 
 use crate::emit;
-use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, Thread};
+use crate::lend::{self, ScratchArg, ThreadArg};
+use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch};
 use crate::task::{self, Task};
 
 /// Says whose sums follow. They are built in working memory: the BPF stack has no room for them.
@@ -49,12 +50,14 @@ pub(super) extern "C" fn add_anywhere(scratch: *mut Scratch, thread: *mut Thread
 /// Adds `scratch.interval` where no slot sums its place: to a slot that gives way, or to the map.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn add_elsewhere(scratch: *mut Scratch, thread: *mut Thread, active: u32) -> u32 {
+pub(super) extern "C" fn add_elsewhere(scratch: ScratchArg, thread: ThreadArg, active: u32) -> u32 {
     // SAFETY: the verifier checks the pointers; nobody else uses this working memory, and the thread is being
     // switched by this program.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     if let Some(slot) = thread.sums.admit() {
-        slot_to_map(scratch, thread, slot as u32, active);
+        slot_to_map(lend::scratch(scratch), lend::thread(thread), slot as u32, active);
         thread.sums.start(slot, &thread.place, &scratch.interval);
         return 0;
     }
@@ -68,7 +71,7 @@ pub(super) extern "C" fn add_elsewhere(scratch: *mut Scratch, thread: *mut Threa
 /// Sends the sums of a thread that ends to the map.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn to_map(scratch: *mut Scratch, thread: *mut Thread, active: u32) -> u32 {
+pub(super) extern "C" fn to_map(scratch: ScratchArg, thread: ThreadArg, active: u32) -> u32 {
     let mut slot = 0;
     while slot < SLOTS {
         slot_to_map(scratch, thread, slot as u32, active);
@@ -80,9 +83,11 @@ pub(super) extern "C" fn to_map(scratch: *mut Scratch, thread: *mut Thread, acti
 /// Adds the sum of one slot to the map; `scratch.sum.key` says whose it is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn slot_to_map(scratch: *mut Scratch, thread: *mut Thread, slot: u32, active: u32) -> u32 {
+extern "C" fn slot_to_map(scratch: ScratchArg, thread: ThreadArg, slot: u32, active: u32) -> u32 {
     // SAFETY: as in `add_elsewhere`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     let slot = slot as usize & (SLOTS - 1);
     let value = &thread.sums.values[slot];
     if value.count != 0 {
@@ -120,9 +125,11 @@ fn add_to_map(key: &OffCpuKey, room: &mut OffCpuMapKey, thread: &Thread, more: *
 /// Sends the sums of a thread that ends after the window.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn to_ring(scratch: *mut Scratch, thread: *mut Thread) -> u32 {
+pub(super) extern "C" fn to_ring(scratch: ScratchArg, thread: ThreadArg) -> u32 {
     // SAFETY: as in `add_elsewhere`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     let mut slot = 0;
     while slot < SLOTS {
         if thread.sums.values[slot].count != 0 {

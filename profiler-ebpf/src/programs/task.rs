@@ -1,7 +1,7 @@
 //! Births, exec, and the iterators that seed and read the state of all threads.
 
 use aya_ebpf::bindings::{seq_file, task_struct};
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_seq_write};
+use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_seq_write};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use core::ffi::c_void;
@@ -13,6 +13,7 @@ use profiler_ebpf::rules::sums::Sums;
 
 use crate::maps::{Scratch, Thread, control, scratch, setting};
 use crate::programs::sums;
+use crate::regs::{self, Current};
 use crate::stack::{self, Owner};
 use crate::task::{self, Task};
 use crate::{emit, filter, threads};
@@ -24,11 +25,10 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     if control().is_none_or(|control| control.stop_ns != 0) {
         return 0;
     }
-    // SAFETY: no arguments.
-    let parent = unsafe { bpf_get_current_task_btf() };
+    let parent = Current::get();
     let is_process = task::pid(child) == task::tid(child);
     let mut generation = first_generation(child);
-    match threads::get(parent) {
+    match parent.thread() {
         Some(known) => {
             if !is_process {
                 // SAFETY: the parent is executing this; its exec cannot run now.
@@ -51,8 +51,8 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
         emit::count(fault::THREAD_STATE);
     }
     if is_process {
-        stack::inherit(task::pid(parent), task::pid(child), generation);
-        let record = process_record(tag::FORK, child, generation, task::pid(parent));
+        stack::inherit(parent.pid(), task::pid(child), generation);
+        let record = process_record(tag::FORK, child, generation, parent.pid());
         // SAFETY: a whole record.
         unsafe { emit::record(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
     }
@@ -236,7 +236,7 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
         return 0;
     }
     let owner = Owner { pid: task::pid(task), generation: thread.generation };
-    let regs = task::user_regs(task);
+    let regs = regs::of(task);
     // SAFETY: `meta` is typed and starts with the file.
     let seq = unsafe { (&raw const (*meta).seq).read_volatile() };
     let (user_stack, kernel_stack) = stack::of_sleeper(scratch, task, regs, thread.place.syscall, owner, seq);
@@ -279,7 +279,7 @@ fn seed(scratch: &mut Scratch, task: Task) {
     let sum_exec_ns = task::sum_exec_ns(task);
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    let regs = task::user_regs(task);
+    let regs = regs::of(task);
     initial.place.syscall = task::syscall(task, regs);
     if on_cpu != 0 {
         initial.ledger.start_running(now_ns, sum_exec_ns);
@@ -310,6 +310,10 @@ fn prepare(thread: &mut Thread, task: Task, generation: u32, flags: u32) {
     thread.place.generation = generation;
     thread.flags = flags;
     thread.window = control().map_or(0, |control| control.window);
+    #[cfg(feature = "hashed-threads")]
+    {
+        thread.tid = task::tid(task);
+    }
     thread.start_ns = task::start_ns(task);
     thread.utime_ns = task::utime_ns(task);
     thread.stime_ns = task::stime_ns(task);

@@ -4,14 +4,15 @@ use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use profiler_common::wire::sampling;
 use profiler_ebpf::rules::budget;
 
-use crate::maps::{Thread, setting};
+use crate::lend::{self, ThreadArg};
+use crate::maps::setting;
 
 /// What is to be done about a new stack of this thread, as a value of `wire::sampling`.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn ration(thread: *mut Thread, now_ns: u64) -> u32 {
+pub(super) extern "C" fn ration(thread: ThreadArg, now_ns: u64) -> u32 {
     // SAFETY: the verifier checks the pointer; the thread is being switched by this program.
-    let Some(thread) = (unsafe { thread.as_mut() }) else { return sampling::EXACT };
+    let Some(thread) = (unsafe { lend::thread_of(thread) }) else { return sampling::EXACT };
     let budget_ns = setting!(walk_budget_ns);
     if budget_ns == 0 {
         return sampling::EXACT;

@@ -7,14 +7,19 @@ use profiler_ebpf::rules::memo::{
     self, KERNEL_ENTRY_FRAMES, KERNEL_SPAN, KERNEL_WORDS, KernelSlot, SLOTS, USER_SPAN, USER_WORDS, UserSlot,
 };
 
-use crate::maps::{Scratch, Thread};
+use crate::lend::{self, ScratchArg, ThreadArg};
+use crate::maps::Scratch;
+
+const _: () = assert!(KERNEL_WORDS < KERNEL_FRAMES && KERNEL_FRAMES <= USER_WORDS);
 
 /// The remembered stack with these registers and the same words in the same places; 0 if none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn recall_user(scratch: *mut Scratch, thread: *mut Thread) -> u64 {
+pub(super) extern "C" fn recall_user(scratch: ScratchArg, thread: ThreadArg) -> u64 {
     // SAFETY: as in `walk_user`; the thread is being switched by this program.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     let regs = scratch.regs;
     let mut read = 0;
     let mut index = 0;
@@ -53,9 +58,11 @@ fn hash_user(scratch: &Scratch, slot: &UserSlot) -> u64 {
 /// Keeps the walk that was just made, if all its words lie in one stretch.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Thread, stack: u64) -> u32 {
+pub(super) extern "C" fn remember_user(scratch: ScratchArg, thread: ThreadArg, stack: u64) -> u32 {
     // SAFETY: as in `recall_user`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     let words = scratch.words;
     if words as usize > USER_WORDS {
         return 0;
@@ -93,6 +100,7 @@ pub(super) extern "C" fn remember_user(scratch: *mut Scratch, thread: *mut Threa
 /// Reads `span` bytes from the stack pointer upwards; `span` is at most `USER_SPAN`.
 #[inline(always)]
 fn read_user_stretch(scratch: &mut Scratch, span: u32) -> bool {
+    let span = lend::at_most(span, USER_SPAN);
     // SAFETY: the helper writes at most the span, which the stretch holds.
     unsafe {
         bpf_probe_read_user(scratch.user_stretch.as_mut_ptr().cast(), span, scratch.regs.sp as *const c_void) == 0
@@ -102,6 +110,7 @@ fn read_user_stretch(scratch: &mut Scratch, span: u32) -> bool {
 /// Reads `bytes` bytes of kernel stack from `first` bytes above the program's context upwards; at most `KERNEL_SPAN`.
 #[inline(always)]
 fn read_kernel_stretch(scratch: &mut Scratch, first: u32, bytes: u32) -> bool {
+    let bytes = lend::at_most(bytes, KERNEL_SPAN);
     let from = scratch.kernel_key.context.wrapping_add(first.into()) as *const c_void;
     // SAFETY: the helper writes at most KERNEL_SPAN bytes, and fails on a bad address.
     unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) == 0 }
@@ -117,9 +126,11 @@ fn hash_kernel(scratch: &Scratch, slot: &KernelSlot) -> u64 {
 /// The remembered kernel stack of the same path with the same words; 0 if none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Thread) -> u64 {
+pub(super) extern "C" fn recall_kernel(scratch: ScratchArg, thread: ThreadArg) -> u64 {
     // SAFETY: as in `recall_user`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_ref()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     let key = scratch.kernel_key;
     let (mut from, mut read) = (0, 0);
     let mut index = 0;
@@ -152,9 +163,11 @@ pub(super) extern "C" fn recall_kernel(scratch: *mut Scratch, thread: *mut Threa
 /// Finds where in the stretch the addresses of the walk lie, in order, and keeps those places.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thread, stack: u64) -> u32 {
+pub(super) extern "C" fn remember_kernel(scratch: ScratchArg, thread: ThreadArg, stack: u64) -> u32 {
     // SAFETY: as in `recall_user`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     let key = scratch.kernel_key;
     let unverified = if key.syscall < 0 { 0 } else { KERNEL_ENTRY_FRAMES };
     let wanted = (scratch.kernel.record.frames as usize).saturating_sub(unverified);
@@ -167,12 +180,13 @@ pub(super) extern "C" fn remember_kernel(scratch: *mut Scratch, thread: *mut Thr
     let found = &raw mut scratch.found;
     let mut word = 0;
     while word < KERNEL_SPAN / 8 {
-        // SAFETY: the pointer comes from a reference; masks keep every index inside its array.
+        // SAFETY: the pointer comes from a reference; the mask keeps the index inside both arrays. It comes before the
+        // comparison: after it the compiler knows that there is nothing to mask, and verifiers before 6.8 do not.
         unsafe {
-            let next = found.read_volatile() as usize;
-            let address = *scratch.kernel.frames.get_unchecked(next & (KERNEL_FRAMES - 1));
+            let next = found.read_volatile() as usize & (KERNEL_FRAMES - 1);
+            let address = *scratch.kernel.frames.get_unchecked(next);
             if next < wanted && scratch.kernel_stretch[word] == address {
-                *scratch.at.get_unchecked_mut(next & (KERNEL_WORDS - 1)) = (word * 8) as u16;
+                *scratch.at.get_unchecked_mut(next) = (word * 8) as u16;
                 found.write_volatile(next as u32 + 1);
             }
         }

@@ -11,7 +11,7 @@ mod memo;
 mod send;
 mod walk;
 
-use aya_ebpf::bindings::{BPF_ANY, pt_regs, seq_file};
+use aya_ebpf::bindings::{BPF_ANY, seq_file};
 use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_task_stack};
 use core::ffi::c_void;
 use profiler_common::fault::{self, counter};
@@ -20,7 +20,9 @@ use profiler_common::wire::{frame, outcome, sampling, stack_kind};
 use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 
 use crate::emit;
-use crate::maps::{PROCESSES, Scratch, Thread, setting};
+use crate::lend;
+use crate::maps::{PROCESSES, Scratch, Thread, scratch, setting};
+use crate::regs::{self, Regs};
 use crate::task::{self, Task};
 use budget::{choose, ration};
 use kernel::{finish_kernel, walk_kernel};
@@ -44,7 +46,7 @@ pub(crate) struct KernelPlace {
     /// The program's context, which lies on the stack just below the scheduler's frames.
     pub(crate) context: *mut c_void,
     /// The saved user registers, at the top of the stack.
-    pub(crate) regs: *const pt_regs,
+    pub(crate) regs: Regs,
     /// System call, negative outside of one.
     pub(crate) syscall: i32,
     /// Task state at the switch.
@@ -72,7 +74,7 @@ pub(crate) struct KernelKey {
 /// Id of the user stack that starts at `regs`, the registers of the current task; 0 if there is none.
 /// `syscall` is the one that they were saved in, negative if none.
 #[inline(always)]
-pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) -> u64 {
+pub(crate) fn user(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) -> u64 {
     scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
     if scratch.regs.ip & frame::ADDRESS == 0 {
@@ -89,7 +91,7 @@ pub(crate) fn user(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, ow
 pub(crate) fn user_of_wait(
     scratch: &mut Scratch,
     thread: &mut Thread,
-    regs: *const pt_regs,
+    regs: Regs,
     syscall: i32,
     owner: Owner,
     now_ns: u64,
@@ -101,16 +103,16 @@ pub(crate) fn user_of_wait(
         emit::count(counter::USER_SKIPPED);
         return (0, way);
     }
-    let known = recall_user(scratch, thread);
+    let known = recall_user(lend::scratch(scratch), lend::thread(thread));
     if known != 0 {
         emit::count(counter::USER_HIT);
         if setting!(verify_memo) != 0 {
             walk_own(scratch, regs);
-            verify(known, id_of_user(scratch));
+            verify(known, id_of_user(lend::scratch(scratch)));
         }
         return (known, way);
     }
-    let way = if way == sampling::EXACT { ration(thread, now_ns) } else { way };
+    let way = if way == sampling::EXACT { ration(lend::thread(thread), now_ns) } else { way };
     if way & sampling::SKIPPED != 0 {
         emit::count(counter::USER_SKIPPED);
         return (0, way);
@@ -119,7 +121,7 @@ pub(crate) fn user_of_wait(
     let stack = user(scratch, regs, syscall, owner);
     thread.budget.walked(scratch.user.record.frames);
     if stack != 0 {
-        remember_user(scratch, thread, stack);
+        remember_user(lend::scratch(scratch), lend::thread(thread), stack);
     }
     (stack, way)
 }
@@ -138,20 +140,20 @@ pub(crate) fn inherit(parent: u32, child: u32, generation: u32) {
 
 /// Counts how a walk by frame pointers alone ends, for comparison.
 #[inline(always)]
-pub(crate) fn compare(scratch: &mut Scratch, regs: *const pt_regs, syscall: i32, owner: Owner) {
+pub(crate) fn compare(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) {
     scratch.regs = task::registers(regs, syscall);
     scratch.owner = owner;
     walk::start(scratch);
     walk::without_tables(scratch);
-    walk_user(scratch);
+    walk_user(lend::scratch(scratch));
     emit::count(counter::FRAME_POINTER + (scratch.user.record.outcome & (outcome::COUNT as u32 - 1)));
 }
 
 #[inline(always)]
-fn walk_own(scratch: &mut Scratch, regs: *const pt_regs) {
+fn walk_own(scratch: &mut Scratch, regs: Regs) {
     task::all_registers(regs, &mut scratch.walk.leaf);
     walk::start(scratch);
-    walk_user(scratch);
+    walk_user(lend::scratch(scratch));
 }
 
 /// Id of the kernel stack of the current task, which is being switched out, 0 if it has none; and the mode of
@@ -163,7 +165,7 @@ pub(crate) fn kernel_of_wait(
     place: KernelPlace,
     read_mode: impl Fn() -> u32,
 ) -> (u64, u32) {
-    let distance = (place.regs as u64).wrapping_sub(place.context as u64);
+    let distance = regs::distance(place.regs, place.context, scratch::SWITCH);
     scratch.kernel_key.syscall = place.syscall;
     scratch.kernel_key.state = place.state;
     scratch.kernel_key.length = if place.syscall < 0 { distance as u32 } else { 0 };
@@ -172,11 +174,11 @@ pub(crate) fn kernel_of_wait(
     scratch.kernel_key.descriptor = place.descriptor;
     scratch.kernel_key.file_mode = MODE_UNKNOWN;
     if setting!(kernel_reads) != 0 {
-        let known = recall_kernel(scratch, thread);
+        let known = recall_kernel(lend::scratch(scratch), lend::thread(thread));
         if known != 0 {
             emit::count(counter::KERNEL_HIT);
             if setting!(verify_memo) != 0 && walk_kernel(scratch, place.context, SWITCH_SKIP) {
-                verify(known, id_of_kernel(scratch));
+                verify(known, id_of_kernel(lend::scratch(scratch)));
             }
             let known_mode = scratch.kernel_key.file_mode;
             return (known, if known_mode == MODE_UNKNOWN { read_mode() } else { known_mode });
@@ -190,7 +192,7 @@ pub(crate) fn kernel_of_wait(
     scratch.kernel_key.file_mode = file_mode;
     let stack = send_kernel(scratch);
     if setting!(kernel_reads) != 0 && stack != 0 {
-        remember_kernel(scratch, thread, stack);
+        remember_kernel(lend::scratch(scratch), lend::thread(thread), stack);
     }
     (stack, file_mode)
 }
@@ -213,7 +215,7 @@ const SWITCH_SKIP: u64 = 2;
 pub(crate) fn of_sleeper(
     scratch: &mut Scratch,
     task: Task,
-    regs: *const pt_regs,
+    regs: Regs,
     syscall: i32,
     owner: Owner,
     seq: *mut seq_file,
@@ -227,7 +229,7 @@ pub(crate) fn of_sleeper(
         let mut turn = 0;
         while turn < SLEEPER_TURNS {
             turn += 1;
-            let went = walk_some(scratch);
+            let went = walk_some(lend::scratch(scratch));
             if went == went::OVER {
                 break;
             }
@@ -239,7 +241,7 @@ pub(crate) fn of_sleeper(
             }
         }
         walk::finish(scratch);
-        user_stack = id_of_user(scratch);
+        user_stack = id_of_user(lend::scratch(scratch));
         fill(&mut scratch.user.record, stack_kind::USER, owner, user_stack);
         write(&scratch.user, seq);
     }
@@ -251,7 +253,7 @@ pub(crate) fn of_sleeper(
         return (user_stack, 0);
     }
     finish_kernel(&mut buffer.record, bytes as u32);
-    let kernel_stack = id_of_kernel(scratch);
+    let kernel_stack = id_of_kernel(lend::scratch(scratch));
     fill(&mut scratch.kernel.record, stack_kind::KERNEL, KERNEL, kernel_stack);
     write(&scratch.kernel, seq);
     (user_stack, kernel_stack)

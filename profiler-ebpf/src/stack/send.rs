@@ -8,21 +8,22 @@ use profiler_ebpf::rules::memo;
 
 use super::{KERNEL, Owner};
 use crate::emit;
+use crate::lend::{self, ScratchArg};
 use crate::maps::{SENT, Scratch, StackBuffer};
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn id_of_user(scratch: *mut Scratch) -> u64 {
+pub(super) extern "C" fn id_of_user(scratch: ScratchArg) -> u64 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     id(&scratch.user, scratch.owner)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn id_of_kernel(scratch: *mut Scratch) -> u64 {
+pub(super) extern "C" fn id_of_kernel(scratch: ScratchArg) -> u64 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     id(&scratch.kernel, KERNEL)
 }
 
@@ -30,7 +31,7 @@ pub(super) extern "C" fn id_of_kernel(scratch: *mut Scratch) -> u64 {
 /// sent, so that nothing remembers an id that nobody knows.
 #[inline(always)]
 pub(super) fn send_user(scratch: &mut Scratch) -> u64 {
-    let id = id_of_user(scratch);
+    let id = id_of_user(lend::scratch(scratch));
     fill(&mut scratch.user.record, stack_kind::USER, scratch.owner, id);
     send(&scratch.user)
 }
@@ -38,7 +39,7 @@ pub(super) fn send_user(scratch: &mut Scratch) -> u64 {
 /// The same for the walked kernel stack.
 #[inline(always)]
 pub(super) fn send_kernel(scratch: &mut Scratch) -> u64 {
-    let id = id_of_kernel(scratch);
+    let id = id_of_kernel(lend::scratch(scratch));
     fill(&mut scratch.kernel.record, stack_kind::KERNEL, KERNEL, id);
     send(&scratch.kernel)
 }

@@ -12,6 +12,7 @@ use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::unwind::{self, Cursor, For, Leaf, Step};
 
+use crate::lend::{self, ScratchArg};
 use crate::maps::{self, PROCESSES, RULES, Scratch};
 
 /// Bytes of a window; a power of two.
@@ -126,19 +127,19 @@ pub(super) fn without_tables(scratch: &mut Scratch) {
 /// Walks the current task's stack to its end. `start` comes first.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn walk_user(scratch: *mut Scratch) -> u32 {
+pub(super) extern "C" fn walk_user(scratch: ScratchArg) -> u32 {
     // SAFETY: the verifier checks the pointer; nobody else uses this working memory.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     let mut turn = 0;
     // Every run of steps makes frames or fills the window.
     while turn < 2 * USER_FRAMES {
         turn += 1;
-        let went = walk_some(scratch);
+        let went = walk_some(lend::scratch(scratch));
         if went == went::OVER {
             break;
         }
         if went == went::MISSING {
-            fetch_own(scratch);
+            fetch_own(lend::scratch(scratch));
         }
     }
     finish(scratch);
@@ -166,7 +167,7 @@ pub(super) fn finish(scratch: &mut Scratch) {
 /// Makes up to `FRAMES_A_CALL` steps.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn walk_some(scratch: *mut Scratch) -> u32 {
+pub(super) extern "C" fn walk_some(scratch: ScratchArg) -> u32 {
     let mut made = 0;
     while made < FRAMES_A_CALL {
         made += 1;
@@ -181,9 +182,9 @@ pub(super) extern "C" fn walk_some(scratch: *mut Scratch) -> u32 {
 /// Notes the frame that the walk stands at and goes to its caller.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn step(scratch: *mut Scratch) -> u32 {
+extern "C" fn step(scratch: ScratchArg) -> u32 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return went::OVER };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return went::OVER };
     let at = scratch.walk.cursor;
     let frames = scratch.walk.frames as usize;
     if frames >= USER_FRAMES {
@@ -191,7 +192,7 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     }
     let pc = at.lookup_pc();
     let mapping = &scratch.walk.mapping;
-    if (pc < mapping.start || pc >= mapping.end) && find_mapping(scratch, pc) == 0 {
+    if (pc < mapping.start || pc >= mapping.end) && find_mapping(lend::scratch(scratch), pc) == 0 {
         // What a rule leads to is code, and so is the leaf: it was mapped since the list was made.
         if at.approximate != 0 {
             return end(scratch, outcome::NOT_CODE);
@@ -204,7 +205,7 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
     scratch.walk.frames = frames as u32 + 1;
 
     let has_table = scratch.walk.by_tables != 0 && scratch.walk.mapping.table == table::READY;
-    let rule = if has_table { find_rule(scratch, pc) } else { 0 };
+    let rule = if has_table { find_rule(lend::scratch(scratch), pc) } else { 0 };
 
     scratch.walk.taken = 0;
     let leaf_register = |number: u8| {
@@ -226,7 +227,7 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
         None => unwind::by_frame_pointer(&at, frames == 0, |address, what| take(scratch, address, what)),
     };
     if uses_fp && !matches!(step, Step::Missing(_)) {
-        note_frame_pointer(scratch, at.fp_at);
+        note_frame_pointer(lend::scratch(scratch), at.fp_at);
     }
     match step {
         Step::Caller(caller) => {
@@ -257,15 +258,19 @@ extern "C" fn step(scratch: *mut Scratch) -> u32 {
 /// A word of the stack, if it is at hand.
 #[inline(always)]
 fn take(scratch: &mut Scratch, address: u64, what: For) -> Option<u64> {
-    if word_at(scratch, address, (what == For::Way).into()) == 0 { None } else { Some(scratch.walk.word) }
+    if word_at(lend::scratch(scratch), address, (what == For::Way).into()) == 0 {
+        None
+    } else {
+        Some(scratch.walk.word)
+    }
 }
 
 /// Looks for a word in the window and beside it. Returns 1 if it is there. One that is on the way is noted.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn word_at(scratch: *mut Scratch, address: u64, is_on_way: u32) -> u32 {
+extern "C" fn word_at(scratch: ScratchArg, address: u64, is_on_way: u32) -> u32 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     let walk = &mut scratch.walk;
     let into = address.wrapping_sub(walk.window_at);
     if into & 7 == 0 && into < walk.window_bytes {
@@ -302,9 +307,9 @@ fn note(scratch: &mut Scratch, address: u64) {
 /// The step looked at the frame pointer, which thus decided the walk: the register, or the word it came from.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn note_frame_pointer(scratch: *mut Scratch, from: u64) -> u32 {
+extern "C" fn note_frame_pointer(scratch: ScratchArg, from: u64) -> u32 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     if from == 0 {
         scratch.bp_mask = u64::MAX;
     } else {
@@ -329,9 +334,9 @@ fn end(scratch: &mut Scratch, why: u32) -> u32 {
 /// [`fetch`] of the current task's memory.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn fetch_own(scratch: *mut Scratch) -> u32 {
+extern "C" fn fetch_own(scratch: ScratchArg) -> u32 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     fetch(scratch, |into, bytes, from| {
         // SAFETY: the window has room for the bytes, and the helper fails on memory that cannot be read.
         unsafe { bpf_probe_read_user(into, bytes, from) }
@@ -375,9 +380,9 @@ pub(super) fn fetch(scratch: &mut Scratch, read: impl Fn(*mut c_void, u32, *cons
 /// Finds the mapping that holds `pc`. Returns 0 if there is none, though all are known.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_mapping(scratch: *mut Scratch, pc: u64) -> u32 {
+extern "C" fn find_mapping(scratch: ScratchArg, pc: u64) -> u32 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_mut() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     let walk = &mut scratch.walk;
     walk.mapping.table = table::NONE;
     walk.mapping.start = pc;
@@ -459,9 +464,9 @@ unsafe fn entry_at(slab: *mut u32, entry: u32, member: u32) -> u64 {
 /// The number of the rule for `pc`, which lies in the mapping that was found last. 0, the gap, if there is none.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_rule(scratch: *mut Scratch, pc: u64) -> u32 {
+extern "C" fn find_rule(scratch: ScratchArg, pc: u64) -> u32 {
     // SAFETY: as in `walk_user`.
-    let Some(scratch) = (unsafe { scratch.as_ref() }) else { return 0 };
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     let mapping = &scratch.walk.mapping;
     let Some(slab) = maps::slab(u32::from(mapping.slab)) else { return 0 };
     let first = mapping.word;

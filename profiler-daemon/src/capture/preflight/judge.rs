@@ -13,6 +13,7 @@ pub(super) fn judge(facts: &Facts, programs: &Programs) -> Vec<Capability> {
     let mut verdicts = vec![loads];
     verdicts.extend(signal::ALL.map(|signal| needs_programs(runs, of_signal(signal, facts, programs))));
     verdicts.extend([
+        needs_programs(runs, thread_state(facts)),
         needs_programs(runs, wait_classes(facts)),
         needs_programs(runs, kernel_stacks(facts)),
         needs_programs(runs, program_stacks(facts)),
@@ -108,6 +109,15 @@ fn of_signal(signal: &Signal, facts: &Facts, programs: &Programs) -> Capability 
     };
     let verdict = needed.chain(without).min_by_key(|verdict| worst(verdict.support));
     Capability { required: true, ..verdict.unwrap_or_else(|| yes(signal.name, "")) }
+}
+
+/// Where the state of accounted threads lies.
+fn thread_state(facts: &Facts) -> Capability {
+    const NAME: &str = "thread state";
+    match facts.lacking.iter().find(|feature| feature.verdict == Some(NAME)) {
+        None => yes(NAME, ""),
+        Some(feature) => partly(NAME, format!("{} (Linux {} needs none)", feature.without, feature.since), None),
+    }
 }
 
 fn kernel_reads(facts: &Facts) -> bool {
@@ -219,6 +229,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::super::rights::Rights;
     use super::*;
+    use crate::capture::features;
 
     const MOST: &[&str] =
         &["cpu_sample", "sched_process_exec", "sched_switch", "sched_waking", "sched_wakeup_new", "threads"];
@@ -245,6 +256,7 @@ mod tests {
             kernel_addresses: true,
             kptr_restrict: Some(1),
             lockdown: Some("none".to_owned()),
+            lacking: Vec::new(),
         }
     }
 
@@ -283,6 +295,7 @@ mod tests {
                 "cpu: No, as the kernel programs",
                 "off-cpu: No, as the kernel programs",
                 "run-queue: No, as the kernel programs",
+                "thread state: No, as the kernel programs",
                 "classes of waits: No, as the kernel programs",
                 "stacks of kernel code: No, as the kernel programs",
                 "stacks of programs: No, as the kernel programs",
@@ -326,6 +339,19 @@ mod tests {
             root(),
             loaded(MOST),
             &["off-cpu: Partly, threads that sleep all the time have no stack (Linux 5.18 can tell)"],
+        );
+    }
+
+    #[test]
+    fn what_a_kernel_lacks_is_told_by_its_consequence() {
+        check(
+            Facts { lacking: features::ALL.iter().collect(), ..root() },
+            loaded(MOST),
+            &[
+                "off-cpu: Partly, threads that sleep all the time have no stack (Linux 5.18 can tell)",
+                "thread state: Partly, kept in a table: at most 4096 threads are accounted at a time, those beyond are \
+                 counted as lost (Linux 5.11 needs none)",
+            ],
         );
     }
 

@@ -5,8 +5,8 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use crate::capture::btf::Btf;
-use crate::capture::kernel::{Filter, Kernel};
-use crate::capture::object::{NoKernelPrograms, object};
+use crate::capture::features::{self, LoadError};
+use crate::capture::kernel::Filter;
 use crate::capture::settings;
 
 /// What became of them.
@@ -40,16 +40,19 @@ pub(super) fn load() -> Programs {
 }
 
 fn try_load() -> Result<BTreeSet<String>, (Box<dyn Error>, String)> {
-    let object = object().ok_or_else(|| (NoKernelPrograms.into(), NoKernelPrograms.remedy().to_owned()))?;
-    let settings = Btf::of_kernel().and_then(|btf| settings::of_kernel(&btf)).map_err(|error| {
-        let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, 5.15 or later";
+    let known = Btf::of_kernel().and_then(|btf| settings::of_kernel(&btf).map(|settings| (btf, settings)));
+    let (btf, settings) = known.map_err(|error| {
+        let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, 5.10 or later";
         (error.into(), remedy.to_owned())
     })?;
     // Every rule is on: the verifier skips the code of those that are off.
     let filter = Filter { pids: vec![1], comms: vec![String::new()], cgroups: vec![1], all: true };
-    let kernel = Kernel::load(object, settings, &filter).map_err(|error| {
+    let kernel = features::load(&btf, settings, &filter, false).map_err(|error| {
         // Whoever asks here has been sent here.
-        let remedy = Some(error.remedy()).filter(|remedy| !remedy.contains("profilerd doctor"));
+        let remedy = match &error {
+            LoadError::Object(error) => Some(error.remedy().to_owned()),
+            LoadError::Kernel(error) => Some(error.remedy()).filter(|remedy| !remedy.contains("profilerd doctor")),
+        };
         (error.into(), remedy.unwrap_or_else(|| REPORT.to_owned()))
     })?;
     // Only of what was loaded there is anything to say.

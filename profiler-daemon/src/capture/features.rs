@@ -1,0 +1,100 @@
+//! What kernels differ in, and what is done without it. Versions do not tell: distributions carry changes back. So
+//! each is asked of the kernel's own types, and in the end by loading.
+
+use super::btf::Btf;
+use super::kernel::{Filter, Kernel, KernelError};
+use super::object::{NoKernelPrograms, hashed_object, object};
+use crate::signal::OFF_CPU;
+use profiler_common::settings::Settings;
+
+/// Something that not every supported kernel has.
+#[derive(Debug)]
+pub struct Feature {
+    /// What it is, in a few words.
+    pub name: &'static str,
+    /// Linux that first had it.
+    pub since: &'static str,
+    /// What the kernel calls the helper that tells of it.
+    helper: &'static str,
+    /// Whether the first object needs it; else a program is left out.
+    needed: bool,
+    /// What `profilerd doctor` calls partly there then, if anything is lost at all.
+    pub verdict: Option<&'static str>,
+    /// What is different without it.
+    pub without: &'static str,
+}
+
+/// All of them, those that came last at the end.
+pub static ALL: [Feature; 4] = [
+    Feature {
+        name: "thread state kept by the kernel",
+        since: "5.11",
+        helper: "BPF_FUNC_task_storage_get",
+        needed: true,
+        verdict: Some("thread state"),
+        without: "kept in a table: at most 4096 threads are accounted at a time, those beyond are counted as lost",
+    },
+    Feature {
+        name: "the running task by its type",
+        since: "5.11",
+        helper: "BPF_FUNC_get_current_task_btf",
+        needed: true,
+        verdict: None,
+        without: "found by its thread id",
+    },
+    Feature {
+        name: "saved registers of a task",
+        since: "5.15",
+        helper: "BPF_FUNC_task_pt_regs",
+        needed: true,
+        verdict: None,
+        without: "read from kernel memory, which lockdown=confidentiality forbids: there nothing runs",
+    },
+    Feature {
+        name: "memory of a sleeping task",
+        since: "5.18",
+        helper: "BPF_FUNC_copy_from_user_task",
+        needed: false,
+        verdict: Some(OFF_CPU.name),
+        without: "threads that sleep from before the capture to its end have no stack",
+    },
+];
+
+/// Why no kernel programs run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There are none.
+    #[error(transparent)]
+    Object(#[from] NoKernelPrograms),
+    /// The kernel does not take them.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// What this kernel lacks.
+pub fn missing(btf: &Btf) -> Vec<&'static Feature> {
+    ALL.iter().filter(|feature| !btf.has_helper(feature.helper)).collect()
+}
+
+/// Whether this kernel has all that the first object needs.
+pub fn takes_first_object(btf: &Btf) -> bool {
+    missing(btf).iter().all(|feature| !feature.needed)
+}
+
+/// Loads the object that fits this kernel: the first one, or the one for older kernels if `hashed` asks for it, if
+/// something is missing, or if the kernel refuses the first one for a reason that we know nothing of.
+///
+/// # Errors
+/// What the kernel said of the object that it should have taken.
+pub fn load(btf: &Btf, settings: Settings, filter: &Filter, hashed: bool) -> Result<Kernel, LoadError> {
+    let (first, second) = object().zip(hashed_object()).ok_or(NoKernelPrograms)?;
+    if hashed || !takes_first_object(btf) {
+        return Ok(Kernel::load(second, settings, filter)?);
+    }
+    match Kernel::load(first, settings, filter) {
+        Err(error @ (KernelError::Load(_) | KernelError::Program { .. })) => {
+            Ok(Kernel::load(second, settings, filter).map_err(|_| error)?)
+        }
+        loaded => Ok(loaded?),
+    }
+}

@@ -1,0 +1,78 @@
+//! One boot of one kernel in QEMU, and what the guest said.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::archive::Archive;
+use super::catalog::Row;
+use super::kernel::Kernel;
+use super::payload::BUSYBOX;
+use super::suite;
+
+const INIT: &str = include_str!("init.sh");
+/// The guest is emulated and others may be running: no kernel takes half as long.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Boots the kernel with the disk, runs the suite, and returns what came of it.
+///
+/// # Errors
+/// QEMU does not start. A guest that dies is no error: its words end early.
+pub(super) fn boot(row: &Row, kernel: &Kernel, disk: &Path, folder: &Path) -> Result<String> {
+    let folder = folder.join("runs").join(row.name);
+    fs::create_dir_all(&folder)?;
+    let first = first_files(row, kernel, &folder)?;
+    let [console, status] = ["console", "status"].map(|name| folder.join(name));
+    let _ = fs::remove_file(&status);
+    let mut qemu = Command::new("qemu-system-x86_64");
+    // Several threads of emulation crash kernels that patch their own code, and are no faster.
+    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1536"]);
+    qemu.args(["-nodefaults", "-vga", "none", "-display", "none", "-no-reboot", "-snapshot"]);
+    qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(first);
+    qemu.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic"]);
+    qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
+    for port in [&console, &status] {
+        qemu.arg("-serial").arg(format!("file:{}", port.display()));
+    }
+    qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(folder.join("qemu"))?);
+    let child = qemu.spawn().context("cannot start qemu-system-x86_64")?;
+    wait(child)?;
+    Ok(String::from_utf8_lossy(&fs::read(&status).unwrap_or_default()).replace('\r', ""))
+}
+
+/// Waits until the machine is off; one that hangs is switched off.
+fn wait(mut machine: Child) -> Result<()> {
+    let start = Instant::now();
+    while machine.try_wait()?.is_none() {
+        if start.elapsed() > DEADLINE {
+            machine.kill()?;
+            machine.wait()?;
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Writes the file system that the kernel begins with.
+fn first_files(row: &Row, kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
+    let mut archive = Archive::default();
+    for name in ["bin", "dev", "proc", "sys", "disk", "modules"] {
+        archive.folder(name);
+    }
+    archive.device("dev/console", (5, 1));
+    archive.program("init", INIT.as_bytes());
+    archive.program("tests", suite::script(row).as_bytes());
+    archive.program("bin/busybox", &fs::read(BUSYBOX).with_context(|| format!("cannot read `{BUSYBOX}`"))?);
+    for module in kernel.modules()? {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        archive.program(&format!("modules/{name}"), &fs::read(&module)?);
+    }
+    let file = folder.join("initramfs");
+    fs::write(&file, archive.finish())?;
+    Ok(file)
+}

@@ -1,0 +1,146 @@
+//! The kernel tests on the kernels that users have: stock Debian kernels, booted in QEMU.
+//!
+//! Fetched kernels, the guest's disk and what each guest said are kept below `target/vm`.
+
+mod apt;
+mod archive;
+mod catalog;
+mod kernel;
+mod machine;
+mod payload;
+mod suite;
+mod table;
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use catalog::{ROWS, Row};
+use kernel::Kernel;
+use table::{Outcome, Verdict};
+
+use crate::kernel::packages;
+use crate::run::{self, say};
+use crate::workspace;
+
+/// With fewer kernels than these nothing was shown.
+const LEAST_KERNELS: usize = 3;
+/// Programs that are needed, and their Debian packages.
+const TOOLS: &[(&str, &str)] = &[
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("/bin/busybox", "busybox-static"),
+    ("/usr/sbin/depmod", "kmod"),
+    ("/usr/sbin/mke2fs", "e2fsprogs"),
+    ("xz", "xz-utils"),
+    ("strip", "binutils"),
+];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these: 5.10, 6.1, 6.1-rt, 6.12, 6.18, newest, rc
+    #[arg(value_name = "KERNEL", value_parser = row)]
+    kernels: Vec<&'static Row>,
+}
+
+fn row(name: &str) -> Result<&'static Row, String> {
+    ROWS.iter()
+        .find(|row| row.name == name)
+        .ok_or_else(|| format!("not one of {}", ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(", ")))
+}
+
+/// Boots each kernel, runs the suite in it and prints what came of it.
+///
+/// # Errors
+/// Something does not build, a test failed, or too few kernels could be tried.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    install_tools()?;
+    let folder = workspace::target().join("vm");
+    let disk = payload::disk(&folder)?;
+    let rows: Vec<&Row> = if args.kernels.is_empty() { ROWS.iter().collect() } else { args.kernels.clone() };
+    let start = Instant::now();
+    let outcomes = try_all(&rows, &disk, &folder);
+    println!("\n{}", table::render(&outcomes));
+    say(&format!("{} kernels in {:.0} s", rows.len(), start.elapsed().as_secs_f64()));
+    let (_, failed) = table::sums(&outcomes);
+    if failed > 0 {
+        bail!("{failed} tests failed");
+    }
+    let least = LEAST_KERNELS.min(rows.len());
+    if table::ran(&outcomes) < least {
+        bail!("fewer than {least} kernels ran");
+    }
+    Ok(())
+}
+
+fn install_tools() -> Result<()> {
+    let is_there = |program: &str| Path::new(program).is_file() || run::find_in_path(program).is_some();
+    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() { Ok(()) } else { packages::install("a tool for virtual machines", &missing, &[]) }
+}
+
+/// As many guests at a time as there are CPUs: each is one thread of emulation.
+fn try_all(rows: &[&Row], disk: &Path, folder: &Path) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(Vec::new());
+    let guests = thread::available_parallelism().map_or(1, usize::from).min(rows.len());
+    thread::scope(|scope| {
+        for _ in 0..guests {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = try_one(row, disk, folder);
+                    outcomes.lock().expect("no guest's thread panics").push(outcome);
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().expect("no guest's thread panics");
+    outcomes.sort_by_key(|outcome: &Outcome| rows.iter().position(|row| row.name == outcome.name));
+    outcomes
+}
+
+fn try_one(row: &Row, disk: &Path, folder: &Path) -> Outcome {
+    let start = Instant::now();
+    let not_run = |why: String| Outcome {
+        name: row.name,
+        candidate: row.candidate,
+        release: Err(why),
+        verdicts: vec![Verdict::NotRun; suite::COLUMNS.len()],
+        took: start.elapsed(),
+    };
+    let kernel = match Kernel::of(row, folder) {
+        Ok(kernel) => kernel,
+        Err(error) => return not_run(format!("not fetched: {error:#}")),
+    };
+    let mut said = String::new();
+    // Once more only if it died without a word: that is the emulator's doing, seldom.
+    for _ in 0..2 {
+        match machine::boot(row, &kernel, disk, folder) {
+            Ok(words) => said = words,
+            Err(error) => return not_run(format!("not booted: {error:#}")),
+        }
+        if !said.is_empty() {
+            break;
+        }
+    }
+    let (release, verdicts) = table::read(&said);
+    tell_failures(row, &kernel, &said, &verdicts);
+    let release = release.unwrap_or_else(|| format!("{} died", kernel.release));
+    Outcome { name: row.name, candidate: row.candidate, release: Ok(release), verdicts, took: start.elapsed() }
+}
+
+/// Prints what the guest said of tests that failed.
+fn tell_failures(row: &Row, kernel: &Kernel, said: &str, verdicts: &[Verdict]) {
+    let mut text = String::new();
+    for (column, verdict) in suite::COLUMNS.iter().zip(verdicts) {
+        let part = table::part(said, column.name);
+        if *verdict == Verdict::Failed || (*verdict == Verdict::NotRun && !part.is_empty()) {
+            text.push_str(&format!("-- {} on {} ({})\n{part}\n", column.name, row.name, kernel.release));
+        }
+    }
+    if !text.is_empty() {
+        println!("{text}");
+    }
+}
