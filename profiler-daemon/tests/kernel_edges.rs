@@ -5,7 +5,7 @@ mod support;
 
 use std::process::Command;
 
-use support::{Frame, MS, Program, Report, kernel, workload};
+use support::{Frame, MS, Program, Report, is_emulated, kernel, workload};
 
 const WINDOW_MS: u64 = 2000;
 
@@ -22,7 +22,9 @@ fn what_lasts_longer_than_the_window_fills_it_and_what_is_shorter_is_in_it() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     let (report, _) = kernel.record(&format!("-q --pid {} --duration {WINDOW_MS}ms", edges.pid()));
     let window_ns = report.window.duration_ns;
-    assert!(window_ns.abs_diff(WINDOW_MS * MS) < 200 * MS, "{window_ns}");
+    // Finding the threads that are there takes as long.
+    let edge_ns = if is_emulated() { 60 * MS } else { MS };
+    assert!(window_ns.abs_diff(WINDOW_MS * MS) < 200 * MS + edge_ns, "{window_ns}");
 
     for (name, class, function) in [
         ("ed-asleep", "sleep", "sleeps_throughout"),
@@ -32,8 +34,8 @@ fn what_lasts_longer_than_the_window_fills_it_and_what_is_shorter_is_in_it() {
         let thread = report.thread_named(name);
         let (blocked_ns, class_ns) = (thread.ledger.blocked_ns, thread.ledger.class(class));
         println!("  {name:10} blocked {blocked_ns} of {window_ns} ns, {class} {class_ns} ns");
-        assert!(blocked_ns.abs_diff(window_ns) < MS, "{name}: {:?}", thread.ledger);
-        assert!(class_ns.abs_diff(window_ns) < MS, "{name}: {:?}", thread.ledger);
+        assert!(blocked_ns.abs_diff(window_ns) < edge_ns, "{name}: {:?}", thread.ledger);
+        assert!(class_ns.abs_diff(window_ns) < edge_ns, "{name}: {:?}", thread.ledger);
         let gap = report.gap_of(thread.tid);
         assert_eq!(gap.class, class, "{name}");
         assert!(gap.kernel_function.is_some(), "{name} has no kernel function");
@@ -44,8 +46,11 @@ fn what_lasts_longer_than_the_window_fills_it_and_what_is_shorter_is_in_it() {
 
     let napping = report.thread_named("ed-napping");
     println!("  ed-napping {:?}", napping.ledger);
-    assert!(napping.ledger.wall_ns.abs_diff(window_ns) < MS, "there from start to end");
-    assert!(napping.ledger.class("sleep") + napping.ledger.on_cpu_ns + 5 * MS > window_ns, "asleep but for moments");
+    assert!(napping.ledger.wall_ns.abs_diff(window_ns) < edge_ns, "there from start to end");
+    assert!(
+        napping.ledger.class("sleep") + napping.ledger.on_cpu_ns + 4 * MS + edge_ns > window_ns,
+        "asleep but for moments"
+    );
     assert!(report.gap_of(napping.tid).has("naps"));
 
     let flashes: Vec<_> = report.threads_named("ed-flash").collect();

@@ -25,7 +25,9 @@ fn shares_of_functions_are_right_within_two_points() {
             let right = truth.number("cpu_ns") as f64 * 100.0 / spent_ns as f64;
             let [own, all] = [self_ns, total_ns].map(|ns| ns as f64 * 100.0 / process_ns as f64);
             println!("  {function:13} {own:.2} % self, {all:.2} % in all, right {right:.2} %");
-            if (own - right).abs() > 2.0 || (all - right).abs() > 2.0 {
+            // What a sample itself costs is on the CPU as well.
+            let points = 2.0 * support::slack();
+            if (own - right).abs() > points || (all - right).abs() > points {
                 return Err(format!("{function}: {own:.2} % self and {all:.2} % in all, not {right:.2} %"));
             }
         }

@@ -71,7 +71,7 @@ fn the_readme_lists_the_signals() {
 fn the_readme_holds_the_table_of_features() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
     let row = |feature: &Feature| format!("| {} | {} | {} |\n", feature.name, feature.since, feature.without);
-    let rows: String = features::ALL.iter().map(row).collect();
+    let rows: String = features::ALL.into_iter().map(row).collect();
     let head = "| what a kernel may lack | Linux has it since | without it |\n|---|---|---|\n";
     assert!(readme.contains(&format!("{head}{rows}\n")), "the README should have\n{head}{rows}");
 }

@@ -46,7 +46,7 @@ macro_rules! member {
 member!(tid, task_tid, u32, "Thread id.");
 member!(pid, task_pid, u32, "Process id.");
 member!(state, task_state, u32, "Scheduler state; the low half on kernels where it is a long.");
-member!(on_cpu, task_on_cpu, u32, "Whether it is executing right now.");
+member!(on_cpu, task_on_cpu, u8, "Whether it is executing right now; the low byte on kernels where it is an int.");
 member!(start_ns, task_start_time, u64, "When it was born, CLOCK_MONOTONIC ns.");
 member!(sum_exec_ns, task_sum_exec, u64, "Run time by the scheduler's count.");
 member!(utime_ns, task_utime, u64, "User time by ticks.");

@@ -4,7 +4,6 @@
 use super::btf::Btf;
 use super::kernel::{Filter, Kernel, KernelError};
 use super::object::{NoKernelPrograms, hashed_object, object};
-use crate::signal::OFF_CPU;
 use profiler_common::settings::Settings;
 
 /// Something that not every supported kernel has.
@@ -18,47 +17,45 @@ pub struct Feature {
     helper: &'static str,
     /// Whether the first object needs it; else a program is left out.
     needed: bool,
-    /// What `profilerd doctor` calls partly there then, if anything is lost at all.
-    pub verdict: Option<&'static str>,
     /// What is different without it.
     pub without: &'static str,
 }
 
 /// All of them, those that came last at the end.
-pub static ALL: [Feature; 4] = [
-    Feature {
-        name: "thread state kept by the kernel",
-        since: "5.11",
-        helper: "BPF_FUNC_task_storage_get",
-        needed: true,
-        verdict: Some("thread state"),
-        without: "kept in a table: at most 4096 threads are accounted at a time, those beyond are counted as lost",
-    },
-    Feature {
-        name: "the running task by its type",
-        since: "5.11",
-        helper: "BPF_FUNC_get_current_task_btf",
-        needed: true,
-        verdict: None,
-        without: "found by its thread id",
-    },
-    Feature {
-        name: "saved registers of a task",
-        since: "5.15",
-        helper: "BPF_FUNC_task_pt_regs",
-        needed: true,
-        verdict: None,
-        without: "read from kernel memory, which lockdown=confidentiality forbids: there nothing runs",
-    },
-    Feature {
-        name: "memory of a sleeping task",
-        since: "5.18",
-        helper: "BPF_FUNC_copy_from_user_task",
-        needed: false,
-        verdict: Some(OFF_CPU.name),
-        without: "threads that sleep from before the capture to its end have no stack",
-    },
-];
+pub static ALL: [&Feature; 4] = [&TASK_STORAGE, &CURRENT_TASK, &TASK_REGISTERS, &SLEEPERS];
+
+/// Without it the second object is loaded, as it is without each of the next two.
+pub static TASK_STORAGE: Feature = Feature {
+    name: "thread state kept by the kernel",
+    since: "5.11",
+    helper: "BPF_FUNC_task_storage_get",
+    needed: true,
+    without: "kept in a table: at most 4096 threads are accounted at a time, those beyond are counted as lost",
+};
+
+static CURRENT_TASK: Feature = Feature {
+    name: "the running task by its type",
+    since: "5.11",
+    helper: "BPF_FUNC_get_current_task_btf",
+    needed: true,
+    without: "found by its thread id",
+};
+
+static TASK_REGISTERS: Feature = Feature {
+    name: "saved registers of a task",
+    since: "5.15",
+    helper: "BPF_FUNC_task_pt_regs",
+    needed: true,
+    without: "read from kernel memory, which lockdown=confidentiality forbids: there nothing runs",
+};
+
+static SLEEPERS: Feature = Feature {
+    name: "memory of a sleeping task",
+    since: "5.18",
+    helper: "BPF_FUNC_copy_from_user_task",
+    needed: false,
+    without: "threads that sleep from before the capture to its end have no stack",
+};
 
 /// Why no kernel programs run.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +70,7 @@ pub enum LoadError {
 
 /// What this kernel lacks.
 pub fn missing(btf: &Btf) -> Vec<&'static Feature> {
-    ALL.iter().filter(|feature| !btf.has_helper(feature.helper)).collect()
+    ALL.into_iter().filter(|feature| !btf.has_helper(feature.helper)).collect()
 }
 
 /// Whether this kernel has all that the first object needs.
@@ -81,20 +78,27 @@ pub fn takes_first_object(btf: &Btf) -> bool {
     missing(btf).iter().all(|feature| !feature.needed)
 }
 
+/// Kernel programs that were loaded.
+pub struct Loaded {
+    /// They.
+    pub kernel: Kernel,
+    /// Whether they are of the object for older kernels, which keeps thread state in a table.
+    pub hashed_threads: bool,
+}
+
 /// Loads the object that fits this kernel: the first one, or the one for older kernels if `hashed` asks for it, if
 /// something is missing, or if the kernel refuses the first one for a reason that we know nothing of.
 ///
 /// # Errors
 /// What the kernel said of the object that it should have taken.
-pub fn load(btf: &Btf, settings: Settings, filter: &Filter, hashed: bool) -> Result<Kernel, LoadError> {
+pub fn load(btf: &Btf, settings: Settings, filter: &Filter, hashed: bool) -> Result<Loaded, LoadError> {
     let (first, second) = object().zip(hashed_object()).ok_or(NoKernelPrograms)?;
+    let load_second = || Kernel::load(second, settings, filter).map(|kernel| Loaded { kernel, hashed_threads: true });
     if hashed || !takes_first_object(btf) {
-        return Ok(Kernel::load(second, settings, filter)?);
+        return Ok(load_second()?);
     }
     match Kernel::load(first, settings, filter) {
-        Err(error @ (KernelError::Load(_) | KernelError::Program { .. })) => {
-            Ok(Kernel::load(second, settings, filter).map_err(|_| error)?)
-        }
-        loaded => Ok(loaded?),
+        Err(error @ (KernelError::Load(_) | KernelError::Program { .. })) => Ok(load_second().map_err(|_| error)?),
+        loaded => Ok(Loaded { kernel: loaded?, hashed_threads: false }),
     }
 }

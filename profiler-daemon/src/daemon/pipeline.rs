@@ -160,7 +160,7 @@ impl Pipeline {
             settings.walk_budget_ns = 0;
         }
         plan.filter.cgroups = cgroup_ids(&plan.cgroups)?;
-        let kernel = features::load(&btf, settings, &plan.filter, plan.hashed_threads)?;
+        let kernel = features::load(&btf, settings, &plan.filter, plan.hashed_threads)?.kernel;
         let start = MonoNs::now();
         // Without a cache tables are made anew, which takes longer and is as right.
         let cache = Cache::open(Cache::DIRECTORY.as_ref(), Cache::LIMIT_BYTES);

@@ -35,7 +35,11 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
             && let Some(thread) = threads::get(prev)
         {
             // SAFETY: the thread's run-queue lock is held: nobody else books its switches.
-            end_thread(scratch, prev, unsafe { &mut *thread }, control.stop_ns, control);
+            let thread = unsafe { &mut *thread };
+            // A switch that was under way when the window closed was booked a moment after its end.
+            let booked_ns = thread.ledger.state_ns;
+            let end_ns = if booked_ns > control.stop_ns { booked_ns } else { control.stop_ns };
+            end_thread(scratch, prev, thread, end_ns, control);
         }
         return 0;
     }

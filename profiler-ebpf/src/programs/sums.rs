@@ -14,7 +14,7 @@ use profiler_ebpf::rules::sums::{self, Place, SLOTS};
 
 use crate::emit;
 use crate::lend::{self, ScratchArg, ThreadArg};
-use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch};
+use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, scratch};
 use crate::task::{self, Task};
 
 /// Says whose sums follow. They are built in working memory: the BPF stack has no room for them.
@@ -63,8 +63,8 @@ pub(super) extern "C" fn add_elsewhere(scratch: ScratchArg, thread: ThreadArg, a
     }
     place(&mut scratch.sum.key, &thread.place);
     sums::first(&mut scratch.sum.value, &scratch.interval);
-    let value = &raw const scratch.sum.value;
-    add_to_map(&scratch.sum.key, &mut scratch.map_key, thread, value, active);
+    key_of_map(scratch, thread);
+    add_to_map(active);
     0
 }
 
@@ -92,20 +92,28 @@ extern "C" fn slot_to_map(scratch: ScratchArg, thread: ThreadArg, slot: u32, act
     let value = &thread.sums.values[slot];
     if value.count != 0 {
         place(&mut scratch.sum.key, &thread.sums.places[slot]);
-        add_to_map(&scratch.sum.key, &mut scratch.map_key, thread, value, active);
+        scratch.sum.value = *value;
+        key_of_map(scratch, thread);
+        add_to_map(active);
     }
     0
 }
 
-/// Adds a sum to the map that is written now.
+/// Says under which key `Scratch::sum` goes to the map: its own, in the window of its thread.
 #[inline(always)]
-fn add_to_map(key: &OffCpuKey, room: &mut OffCpuMapKey, thread: &Thread, more: *const OffCpuValue, active: u32) {
-    room.key = *key;
+fn key_of_map(scratch: &mut Scratch, thread: &Thread) {
+    scratch.map_key.key = scratch.sum.key;
     // SAFETY: a plain member, which the iterator may write meanwhile.
-    room.window = unsafe { (&raw const thread.window).read_volatile() };
-    let key = &*room;
-    // SAFETY: the callers have it from a reference.
-    let more = unsafe { &*more };
+    scratch.map_key.window = unsafe { (&raw const thread.window).read_volatile() };
+}
+
+/// Adds `Scratch::sum` to the map that is written now. Looks the working memory up again: keys and values of maps may
+/// not lie behind an argument of a global function before Linux 6.2.
+#[inline(always)]
+fn add_to_map(active: u32) {
+    let Some(scratch) = scratch(scratch::SWITCH) else { return };
+    // SAFETY: this CPU's working memory for switches; the callers write none of it meanwhile.
+    let (key, more) = unsafe { (&(*scratch).map_key, &(*scratch).sum.value) };
     let entry = if active != 0 { OFF_CPU_B.get_ptr_mut(key) } else { OFF_CPU_A.get_ptr_mut(key) };
     if let Some(entry) = entry {
         // SAFETY: the key holds the tid, whose switches are serial: nobody else writes this entry.

@@ -122,7 +122,7 @@ pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, a
     let mut factor = SEED;
     let mut index = 0;
     while index < WORDS {
-        if index as u32 >= bound(&words) {
+        if index as u32 >= words {
             break;
         }
         let mut lane = 0;
@@ -137,18 +137,6 @@ pub unsafe fn hash<const SPAN: usize, const WORDS: usize>(stretch: *const u64, a
         index += LANES;
     }
     sum
-}
-
-/// The number of words. Where an old verifier has to see that the loop ends it is read each time: else the compiler
-/// makes one bound of two, which is no constant.
-#[inline(always)]
-fn bound(words: &u32) -> u32 {
-    if cfg!(feature = "hashed-threads") {
-        // SAFETY: a reference is valid to read.
-        unsafe { (&raw const *words).read_volatile() }
-    } else {
-        *words
-    }
 }
 
 /// Words that [`hash`] takes at once; divides the number of places in a slot.

@@ -8,7 +8,7 @@ use profiler_ebpf::rules::memo::{
 };
 
 use crate::lend::{self, ScratchArg, ThreadArg};
-use crate::maps::Scratch;
+use crate::maps::{Scratch, read};
 
 const _: () = assert!(KERNEL_WORDS < KERNEL_FRAMES && KERNEL_FRAMES <= USER_WORDS);
 
@@ -47,12 +47,13 @@ pub(super) extern "C" fn recall_user(scratch: ScratchArg, thread: ThreadArg) -> 
     0
 }
 
-/// Hash of the words in the stretch that a slot names. Not a function of its own: to return from one costs 10 ns and
+/// Hash of the words in the stretch that a slot names. Their number is read as if it might have changed: a compiler that
+/// knows it to be within bounds makes a loop of it that verifiers before 6.8 see no end of. Not a function of its own: to return from one costs 10 ns and
 /// more where the kernel guards returns.
 #[inline(always)]
 fn hash_user(scratch: &Scratch, slot: &UserSlot) -> u64 {
     // SAFETY: the stretch has USER_SPAN bytes.
-    unsafe { memo::hash::<USER_SPAN, USER_WORDS>(scratch.user_stretch.as_ptr(), &slot.at, slot.words) }
+    unsafe { memo::hash::<USER_SPAN, USER_WORDS>(scratch.user_stretch.as_ptr(), &slot.at, read(&slot.words)) }
 }
 
 /// Keeps the walk that was just made, if all its words lie in one stretch.
@@ -120,7 +121,7 @@ fn read_kernel_stretch(scratch: &mut Scratch, first: u32, bytes: u32) -> bool {
 #[inline(always)]
 fn hash_kernel(scratch: &Scratch, slot: &KernelSlot) -> u64 {
     // SAFETY: the stretch has KERNEL_SPAN bytes.
-    unsafe { memo::hash::<KERNEL_SPAN, KERNEL_WORDS>(scratch.kernel_stretch.as_ptr(), &slot.at, slot.words) }
+    unsafe { memo::hash::<KERNEL_SPAN, KERNEL_WORDS>(scratch.kernel_stretch.as_ptr(), &slot.at, read(&slot.words)) }
 }
 
 /// The remembered kernel stack of the same path with the same words; 0 if none.

@@ -13,7 +13,7 @@ use super::catalog::Row;
 use crate::run::{self, say};
 
 /// What the guest needs to see its disk, where it is no part of the kernel.
-const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "ext4"];
+const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
 /// A kernel older than this is looked for again.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -31,7 +31,9 @@ impl Kernel {
     /// It cannot be fetched, and none is kept.
     pub(super) fn of(row: &Row, folder: &Path) -> Result<Kernel> {
         let kept = folder.join("kernels").join(row.name);
+        // What was kept for other modules does not serve.
         let known = fs::read_to_string(kept.join("release")).ok();
+        let known = known.and_then(|text| Some(text.strip_suffix(&modules_line())?.to_owned()));
         let is_fresh = || {
             let age = fs::metadata(kept.join("release")).ok()?.modified().ok()?.elapsed().ok()?;
             Some(age < FRESH)
@@ -62,6 +64,11 @@ impl Kernel {
     }
 }
 
+/// What is behind the release in the file that names it.
+fn modules_line() -> String {
+    format!("\n{}\n", MODULES.join(" "))
+}
+
 /// Fetches the newest kernel of a row into `kept` and returns its release.
 fn fetch(row: &Row, folder: &Path, kept: &Path) -> Result<String> {
     let apt = Apt::of(row, &folder.join("apt"))?;
@@ -83,7 +90,7 @@ fn fetch(row: &Row, folder: &Path, kept: &Path) -> Result<String> {
     take_modules(&unpacked, &release, &kept.join("modules"))?;
     fs::remove_dir_all(&unpacked)?;
     // Written last: what has it is whole.
-    fs::write(kept.join("release"), &release)?;
+    fs::write(kept.join("release"), format!("{release}{}", modules_line()))?;
     Ok(release)
 }
 

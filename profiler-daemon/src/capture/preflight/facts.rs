@@ -5,8 +5,6 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::rights::Rights;
 use super::try_call;
-use crate::capture::btf::Btf;
-use crate::capture::features::{self, Feature};
 
 /// KiB of the map that stands for all maps of a capture.
 const LARGE_MAP_KIB: u32 = 16 << 10;
@@ -36,12 +34,11 @@ pub(super) struct Facts {
     pub(super) kptr_restrict: Option<i32>,
     /// `none`, `integrity` or `confidentiality`; `None` where the kernel has no lockdown.
     pub(super) lockdown: Option<String>,
-    /// What this kernel lacks of what others have.
-    pub(super) lacking: Vec<&'static Feature>,
 }
 
 impl Facts {
     pub(super) fn gather() -> Facts {
+        try_call::raise_memory_limit();
         let small_map = attempt(try_call::kernel_map(1));
         Facts {
             rights: Rights::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
@@ -55,7 +52,6 @@ impl Facts {
             kernel_addresses: kernel_addresses(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|text| chosen(&text)),
-            lacking: Btf::of_kernel().map(|btf| features::missing(&btf)).unwrap_or_default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::programs::Programs;
 use super::rights::Right;
+use crate::capture::features::TASK_STORAGE;
 use crate::model::{Capability, Support};
 use crate::signal::{self, Need, Signal};
 
@@ -13,7 +14,7 @@ pub(super) fn judge(facts: &Facts, programs: &Programs) -> Vec<Capability> {
     let mut verdicts = vec![loads];
     verdicts.extend(signal::ALL.map(|signal| needs_programs(runs, of_signal(signal, facts, programs))));
     verdicts.extend([
-        needs_programs(runs, thread_state(facts)),
+        needs_programs(runs, thread_state(programs)),
         needs_programs(runs, wait_classes(facts)),
         needs_programs(runs, kernel_stacks(facts)),
         needs_programs(runs, program_stacks(facts)),
@@ -82,7 +83,7 @@ fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
         )
     } else {
         match programs {
-            Programs::Loaded { names, took } => {
+            Programs::Loaded { names, took, .. } => {
                 yes(NAME, format!("{} loaded and removed again in {} ms", names.len(), took.as_millis()))
             }
             Programs::Refused { reason, remedy } => no(NAME, reason, Some(remedy)),
@@ -112,11 +113,11 @@ fn of_signal(signal: &Signal, facts: &Facts, programs: &Programs) -> Capability 
 }
 
 /// Where the state of accounted threads lies.
-fn thread_state(facts: &Facts) -> Capability {
+fn thread_state(programs: &Programs) -> Capability {
     const NAME: &str = "thread state";
-    match facts.lacking.iter().find(|feature| feature.verdict == Some(NAME)) {
-        None => yes(NAME, ""),
-        Some(feature) => partly(NAME, format!("{} (Linux {} needs none)", feature.without, feature.since), None),
+    match programs {
+        Programs::Loaded { hashed_threads: true, .. } => partly(NAME, TASK_STORAGE.without, None),
+        _ => yes(NAME, ""),
     }
 }
 
@@ -229,14 +230,13 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::super::rights::Rights;
     use super::*;
-    use crate::capture::features;
 
     const MOST: &[&str] =
         &["cpu_sample", "sched_process_exec", "sched_switch", "sched_waking", "sched_wakeup_new", "threads"];
 
     fn loaded(names: &[&str]) -> Programs {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Programs::Loaded { names, took: std::time::Duration::from_millis(60) }
+        Programs::Loaded { names, took: std::time::Duration::from_millis(60), hashed_threads: false }
     }
 
     fn all_loaded() -> Programs {
@@ -256,7 +256,6 @@ mod tests {
             kernel_addresses: true,
             kptr_restrict: Some(1),
             lockdown: Some("none".to_owned()),
-            lacking: Vec::new(),
         }
     }
 
@@ -343,14 +342,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_kernel_lacks_is_told_by_its_consequence() {
+    fn what_an_old_kernel_lacks_is_told_by_its_consequence() {
         check(
-            Facts { lacking: features::ALL.iter().collect(), ..root() },
-            loaded(MOST),
+            root(),
+            match loaded(MOST) {
+                Programs::Loaded { names, took, .. } => Programs::Loaded { names, took, hashed_threads: true },
+                refused @ Programs::Refused { .. } => refused,
+            },
             &[
                 "off-cpu: Partly, threads that sleep all the time have no stack (Linux 5.18 can tell)",
                 "thread state: Partly, kept in a table: at most 4096 threads are accounted at a time, those beyond are \
-                 counted as lost (Linux 5.11 needs none)",
+                 counted as lost",
             ],
         );
     }

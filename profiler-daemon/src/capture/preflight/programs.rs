@@ -18,6 +18,8 @@ pub(super) enum Programs {
         names: BTreeSet<String>,
         /// How long it took.
         took: Duration,
+        /// Whether they are those for older kernels, see `features::Loaded`.
+        hashed_threads: bool,
     },
     /// It does not.
     Refused {
@@ -34,12 +36,12 @@ const REPORT: &str = "if nothing above explains it: report a bug, with this line
 pub(super) fn load() -> Programs {
     let start = Instant::now();
     match try_load() {
-        Ok(names) => Programs::Loaded { names, took: start.elapsed() },
+        Ok((names, hashed_threads)) => Programs::Loaded { names, took: start.elapsed(), hashed_threads },
         Err((error, remedy)) => Programs::Refused { reason: reason(error.as_ref()), remedy },
     }
 }
 
-fn try_load() -> Result<BTreeSet<String>, (Box<dyn Error>, String)> {
+fn try_load() -> Result<(BTreeSet<String>, bool), (Box<dyn Error>, String)> {
     let known = Btf::of_kernel().and_then(|btf| settings::of_kernel(&btf).map(|settings| (btf, settings)));
     let (btf, settings) = known.map_err(|error| {
         let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, 5.10 or later";
@@ -47,7 +49,7 @@ fn try_load() -> Result<BTreeSet<String>, (Box<dyn Error>, String)> {
     })?;
     // Every rule is on: the verifier skips the code of those that are off.
     let filter = Filter { pids: vec![1], comms: vec![String::new()], cgroups: vec![1], all: true };
-    let kernel = features::load(&btf, settings, &filter, false).map_err(|error| {
+    let loaded = features::load(&btf, settings, &filter, false).map_err(|error| {
         // Whoever asks here has been sent here.
         let remedy = match &error {
             LoadError::Object(error) => Some(error.remedy().to_owned()),
@@ -56,7 +58,8 @@ fn try_load() -> Result<BTreeSet<String>, (Box<dyn Error>, String)> {
         (error.into(), remedy.unwrap_or_else(|| REPORT.to_owned()))
     })?;
     // Only of what was loaded there is anything to say.
-    Ok(kernel.run_stats().into_iter().map(|(name, _, _)| name).collect())
+    let names = loaded.kernel.run_stats().into_iter().map(|(name, _, _)| name).collect();
+    Ok((names, loaded.hashed_threads))
 }
 
 /// The error and its causes in one line. Of a verifier's log the last word is kept: the reason stands

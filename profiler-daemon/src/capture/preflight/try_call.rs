@@ -56,6 +56,13 @@ struct MapCreate {
     max_entries: u32,
 }
 
+/// Lets this process lock as much memory as it may, as loading kernel programs does: before Linux 5.11 their maps count
+/// as locked. Where that is refused, making a map tells.
+pub(super) fn raise_memory_limit() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
 /// Makes an array map of `kib` KiB and drops it again.
 pub(super) fn kernel_map(kib: u32) -> io::Result<()> {
     const BPF_MAP_CREATE: libc::c_int = 0;
