@@ -49,7 +49,8 @@ static TASK_REGISTERS: Feature = Feature {
     without: "read from kernel memory, which lockdown=confidentiality forbids: there nothing runs",
 };
 
-static SLEEPERS: Feature = Feature {
+/// Without it one program is left out.
+pub static SLEEPERS: Feature = Feature {
     name: "memory of a sleeping task",
     since: "5.18",
     helper: "BPF_FUNC_copy_from_user_task",
@@ -70,12 +71,19 @@ pub enum LoadError {
 
 /// What this kernel lacks.
 pub fn missing(btf: &Btf) -> Vec<&'static Feature> {
-    ALL.into_iter().filter(|feature| !btf.has_helper(feature.helper)).collect()
+    ALL.into_iter().filter(|feature| !feature.is_in(btf)).collect()
 }
 
 /// Whether this kernel has all that the first object needs.
 pub fn takes_first_object(btf: &Btf) -> bool {
     missing(btf).iter().all(|feature| !feature.needed)
+}
+
+impl Feature {
+    /// Whether this kernel has it.
+    pub fn is_in(&self, btf: &Btf) -> bool {
+        btf.has_helper(self.helper)
+    }
 }
 
 /// Kernel programs that were loaded.

@@ -62,9 +62,10 @@ mod tests {
         let mut archive = Archive::default();
         archive.program("init", b"hello");
         let bytes = archive.finish();
-        let header = "07070100000001000081ed0000000000000000000000010000000000000005\
-                      0000000000000000000000000000000000000005 00000000";
-        let expected = format!("{}init\0\0\0hello\0\0\0", header.replace(' ', ""));
+        let fields = "00000001 000081ed 00000000 00000000 00000001 00000000 00000005 \
+                      00000000 00000000 00000000 00000000 00000005 00000000";
+        // The header has 110 bytes.
+        let expected = format!("070701{}init\0\0hello\0\0\0", fields.replace(' ', ""));
         assert!(bytes.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&bytes));
         assert!(bytes.windows(10).any(|window| window == b"TRAILER!!!"));
         assert_eq!(bytes.len() % 4, 0);
