@@ -17,7 +17,6 @@ pub(super) static COLUMNS: &[Column] = &[
     Column { name: "doctor", binary: "kernel_targets", tests: &["doctor"] },
     Column { name: "ledger", binary: "kernel_ledger", tests: &["a_ledger_agrees"] },
     Column { name: "churn", binary: "kernel_ledger", tests: &["two_thousand"] },
-    Column { name: "gaps", binary: "kernel_ledger", tests: &["gaps_hold"] },
     Column { name: "classes", binary: "kernel_classes", tests: &["twenty_reasons"] },
     Column { name: "stacks", binary: "kernel_chains", tests: &["every_stack"] },
     Column { name: "shares", binary: "kernel_shares", tests: &[] },
