@@ -34,14 +34,11 @@ const REPORT: &str = "if nothing above explains it: report a bug, with this line
 
 /// Loads everything and attaches nothing.
 pub(super) fn load() -> Programs {
-    let start = Instant::now();
-    match try_load() {
-        Ok((names, hashed_threads)) => Programs::Loaded { names, took: start.elapsed(), hashed_threads },
-        Err((error, remedy)) => Programs::Refused { reason: reason(error.as_ref()), remedy },
-    }
+    try_load().unwrap_or_else(|(error, remedy)| Programs::Refused { reason: reason(error.as_ref()), remedy })
 }
 
-fn try_load() -> Result<(BTreeSet<String>, bool), (Box<dyn Error>, String)> {
+fn try_load() -> Result<Programs, (Box<dyn Error>, String)> {
+    let start = Instant::now();
     let known = Btf::of_kernel().and_then(|btf| settings::of_kernel(&btf).map(|settings| (btf, settings)));
     let (btf, settings) = known.map_err(|error| {
         let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, 5.10 or later";
@@ -59,7 +56,7 @@ fn try_load() -> Result<(BTreeSet<String>, bool), (Box<dyn Error>, String)> {
     })?;
     // Only of what was loaded there is anything to say.
     let names = loaded.kernel.run_stats().into_iter().map(|(name, _, _)| name).collect();
-    Ok((names, loaded.hashed_threads))
+    Ok(Programs::Loaded { names, took: start.elapsed(), hashed_threads: loaded.hashed_threads })
 }
 
 /// The error and its causes in one line. Of a verifier's log the last word is kept: the reason stands
