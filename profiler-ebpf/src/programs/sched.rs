@@ -113,7 +113,7 @@ fn switch_out(
         // Nobody saw its switch-in: the wait that this ended belongs to the place before this one.
         sums::name(scratch, prev);
         scratch.interval = before;
-        sums::add_anywhere(scratch, thread, control.active);
+        sums::add_anywhere(lend::scratch(scratch), lend::thread(thread), control.active);
     }
     thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation, sampling };
     let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);

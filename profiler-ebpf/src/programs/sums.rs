@@ -9,12 +9,12 @@ use aya_ebpf::bindings::{BPF_NOEXIST, seq_file};
 use aya_ebpf::helpers::generated::bpf_seq_write;
 use core::mem::offset_of;
 use profiler_common::fault;
-use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuMapKey, OffCpuValue, tag};
+use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, tag};
 use profiler_ebpf::rules::sums::{self, Place, SLOTS};
 
 use crate::emit;
 use crate::lend::{self, ScratchArg, ThreadArg};
-use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, scratch};
+use crate::maps::{OFF_CPU_A, OFF_CPU_B, Scratch, Thread, scratch};
 use crate::task::{self, Task};
 
 /// Says whose sums follow. They are built in working memory: the BPF stack has no room for them.
@@ -38,11 +38,13 @@ pub(crate) fn place(key: &mut OffCpuKey, place: &Place) {
 /// Adds `scratch.interval` to the sum of the thread's place, wherever that is.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(super) extern "C" fn add_anywhere(scratch: *mut Scratch, thread: *mut Thread, active: u32) -> u32 {
+pub(super) extern "C" fn add_anywhere(scratch: ScratchArg, thread: ThreadArg, active: u32) -> u32 {
     // SAFETY: as in `add_elsewhere`.
-    let (Some(scratch), Some(thread)) = (unsafe { (scratch.as_mut(), thread.as_mut()) }) else { return 0 };
+    let (Some(scratch), Some(thread)) = (unsafe { (lend::scratch_of(scratch), lend::thread_of(thread)) }) else {
+        return 0;
+    };
     if !thread.sums.add(&thread.place, &scratch.interval) {
-        add_elsewhere(scratch, thread, active);
+        add_elsewhere(lend::scratch(scratch), lend::thread(thread), active);
     }
     0
 }
