@@ -24,8 +24,10 @@ pub(super) struct Entry {
 /// What a file says.
 #[derive(Debug, Default)]
 pub(super) struct Document {
-    /// Keys in sections; a key outside of them has no section in its name.
+    /// Keys outside of sections.
     pub(super) entries: Vec<Entry>,
+    /// Each `[name]`: the name, where it stands, its keys with the section in their names.
+    pub(super) sections: Vec<(String, Place, Vec<Entry>)>,
     /// The tables of each `[[name]]`: the name, where it stands, its keys.
     pub(super) tables: Vec<(String, Place, Vec<Entry>)>,
 }
@@ -44,7 +46,10 @@ impl Document {
         let mut document = Document::default();
         for (key, value) in table.get_ref() {
             match value.get_ref() {
-                DeValue::Table(section) => document.entries.extend(places.entries(section, Some(key.get_ref()))),
+                DeValue::Table(section) => {
+                    let entries = places.entries(section, Some(key.get_ref()));
+                    document.sections.push((key.get_ref().to_string(), places.at(key.span()), entries));
+                }
                 DeValue::Array(tables) if tables.iter().any(|table| table.get_ref().is_table()) => {
                     for table in tables.iter() {
                         let entries = table.get_ref().as_table().map(|table| places.entries(table, None));

@@ -9,7 +9,7 @@ use super::keys::{DESTINATION_KEYS, KEYS};
 pub struct Change {
     /// Which, such as `capture.window`, or `otlp.NAME.timeout` of the destination of this name.
     pub key: String,
-    /// The value so far as a file writes it, secrets hidden.
+    /// The value so far as a file writes it, but without its quotes, which a log has itself; secrets are hidden.
     pub from: String,
     /// The new value.
     pub to: String,
@@ -72,6 +72,34 @@ fn destinations(old: &[Destination], new: &[Destination]) -> Vec<Change> {
 }
 
 fn change(key: String, from: Option<String>, to: Option<String>) -> Change {
-    let shown = |value: Option<String>| value.unwrap_or_else(|| "not set".to_owned());
+    let shown = |value: Option<String>| value.map_or_else(|| "not set".to_owned(), |value| without_quotes(&value));
     Change { key, from: shown(from), to: shown(to) }
+}
+
+/// The value of a file without the quotes around its texts. Those within a text follow a backslash, and stay.
+fn without_quotes(value: &str) -> String {
+    let mut escaped = false;
+    let is_kept = |c: &char| {
+        let kept = escaped || *c != '"';
+        escaped = !escaped && *c == '\\';
+        kept
+    };
+    value.chars().filter(is_kept).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_quotes;
+
+    #[test]
+    fn only_quotes_around_texts_go() {
+        for (value, expected) in [
+            ("\"10s\"", "10s"),
+            ("[\"cpu\", \"wall\"]", "[cpu, wall]"),
+            ("19", "19"),
+            ("\"/a\\\"b\\\\\"", "/a\\\"b\\\\"),
+        ] {
+            assert_eq!(without_quotes(value), expected);
+        }
+    }
 }

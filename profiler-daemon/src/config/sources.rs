@@ -112,10 +112,26 @@ impl Loading {
         for entry in &document.entries {
             self.entry(config, KEYS, entry, "");
         }
+        for (name, place, entries) in &document.sections {
+            // An unknown key says what section it may belong to; without keys the section has to. `otlp` is known, but
+            // there are several of it.
+            if (entries.is_empty() && !sections().any(|known| known == name)) || name == DESTINATION {
+                let what = format!("unknown section `{name}`");
+                let mut known: Vec<String> = sections().map(|known| format!("[{known}]")).collect();
+                known.dedup();
+                known.push(format!("[[{DESTINATION}]]"));
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                self.mistake(place, what, Some(unknown(&format!("[{name}]"), &known)));
+                continue;
+            }
+            for entry in entries {
+                self.entry(config, KEYS, entry, "");
+            }
+        }
         for (name, place, entries) in &document.tables {
-            if name != "otlp" {
+            if name != DESTINATION {
                 let what = format!("unknown table `{name}`");
-                self.mistake(place, what, Some(unknown(name, &["otlp"])));
+                self.mistake(place, what, Some(unknown(name, &[DESTINATION])));
                 continue;
             }
             let prefix = self.next_destination(config, place);
@@ -215,8 +231,12 @@ fn variable(key: &str) -> String {
 
 /// Whether a variable is meant for us: those of our tools start alike, but with no section.
 fn is_setting(name: &str) -> bool {
-    let sections = KEYS.iter().filter_map(|key| key.name.split('.').next());
-    sections.map(variable).any(|section| name.strip_prefix(&section).is_some_and(|rest| rest.starts_with('_')))
+    sections().map(variable).any(|section| name.strip_prefix(&section).is_some_and(|rest| rest.starts_with('_')))
+}
+
+/// The section of each key, so each section once or more.
+fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter_map(|key| key.name.split('.').next())
 }
 
 /// What an unknown name may have been meant to be.

@@ -86,6 +86,14 @@ fn unknown_names_lead_to_known_ones() {
         "[store]\nnonsense = 1",
         "p.toml:2:1: unknown key `store.nonsense`; try: one of `store.dir`, `store.max_bytes`, `store.max_age`",
     );
+    check("[log]\n\n[limit]\n[capture]\n", "p.toml:3:2: unknown section `limit`; try: `[limits]`");
+    check("[otlp]\nname = \"x\"", "p.toml:1:2: unknown section `otlp`; try: `[[otlp]]`");
+    check(
+        "nonsense = {}",
+        "p.toml:1:1: unknown section `nonsense`; \
+         try: one of `[capture]`, `[store]`, `[metrics]`, `[limits]`, `[log]`, `[[otlp]]`",
+    );
+    check("[limit]\nmax_cpu = \"1%\"", "p.toml:2:1: unknown key `limit.max_cpu`; try: `limits.max_cpu`");
     check("[[otpl]]\nx = 1", "p.toml:1:1: unknown table `otpl`; try: `otlp`");
     check("[[otlp]]\nendpoints = \"http://x\"", "p.toml:2:1: unknown key `otlp.0.endpoints`; try: `endpoint`");
 }
@@ -180,10 +188,10 @@ fn a_reload_says_what_takes_effect_when() {
     assert_eq!(
         told(&changes.live),
         [
-            "capture.window: \"10s\" → \"20s\"",
-            "otlp.http://b.endpoint: \"http://b\" → not set",
-            "otlp.http://a.headers: { key = \"***\" } → { key = \"***\" }",
-            "otlp.http://c.endpoint: not set → \"http://c\"",
+            "capture.window: 10s → 20s",
+            "otlp.http://b.endpoint: http://b → not set",
+            "otlp.http://a.headers: { key = *** } → { key = *** }",
+            "otlp.http://c.endpoint: not set → http://c",
         ]
     );
     assert!(old.reload(&old).1.is_empty());
