@@ -214,6 +214,32 @@ fn without_rights_it_says_which_are_missing() {
     refused(command, 1, &["try: run as root, or grant CAP_BPF"]);
 }
 
+/// Everything would run, and have the names of others.
+#[test]
+fn in_a_container_with_process_ids_of_its_own_it_says_so() {
+    const WARNING: &str = "inside a pid namespace: the kernel counts by the host's process ids";
+    const REMEDY: &str = "--pid=host (Kubernetes: hostPID: true)";
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let store = folder.path().display().to_string();
+    let cases: [(&[&str], &[&str]); 3] = [
+        (&[], &["doctor"]),
+        (&[], &["--all", "--duration", "200ms"]),
+        (&["timeout", "3"], &["serve", "--listen", "off", "--store", &store]),
+    ];
+    for (before, words) in cases {
+        let profilerd = kernel.profilerd(words.iter().copied());
+        for is_inside in [true, false] {
+            let namespace: &[&str] = if is_inside { &["unshare", "--pid", "--fork", "--mount-proc"] } else { &["env"] };
+            let mut command = Command::new(namespace[0]);
+            command.args(&namespace[1..]).args(before).arg(profilerd.get_program()).args(profilerd.get_args());
+            let outcome = support::run(&mut command);
+            let said = format!("{}{}", outcome.stdout, outcome.stderr);
+            assert_eq!((said.contains(WARNING), said.contains(REMEDY)), (is_inside, is_inside), "{words:?}: {said}");
+        }
+    }
+}
+
 #[test]
 fn the_doctor_finds_this_kernel_fit() {
     let Some(kernel) = kernel() else { return };

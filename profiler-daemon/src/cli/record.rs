@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Progress, RecordArgs, Target, output};
+use crate::capture::preflight;
 use crate::daemon::command::{Held, Invoker, Released};
 use crate::daemon::{Pipeline, PipelineError, Plan, TABLES_BYTES};
 use crate::model::Window;
@@ -25,6 +26,10 @@ const POLL: Duration = Duration::from_millis(50);
 pub fn run(args: &RecordArgs) -> Result<ExitCode, CliError> {
     args.out.check()?;
     let target = args.target()?;
+    if let Some(verdict) = preflight::foreign_process_ids() {
+        let remedy = verdict.remedy.unwrap_or_default();
+        eprintln!("warning: {}\n  try: {remedy}", verdict.reason);
+    }
     let mut sinks = output::open(&args.out)?;
     let (plan, watched) = plan(args, &target)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

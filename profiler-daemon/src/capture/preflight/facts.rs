@@ -43,7 +43,7 @@ impl Facts {
         Facts {
             rights: Rights::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
             host_users: namespace_is("user", HOST_USER_NAMESPACE),
-            host_pids: namespace_is("pid", HOST_PID_NAMESPACE),
+            host_pids: host_pids(),
             btf: attempt(read_one_byte("/sys/kernel/btf/vmlinux")),
             large_map: if small_map.is_ok() { attempt(try_call::kernel_map(LARGE_MAP_KIB)) } else { small_map },
             small_map,
@@ -54,6 +54,13 @@ impl Facts {
             lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|text| chosen(&text)),
         }
     }
+}
+
+/// Whether `/proc` has the process ids that the kernel programs see, those of the first pid namespace. `NSpid` of
+/// `/proc/self/status` cannot tell: inside a container it begins with the container's own number. Nor does a `/proc` of
+/// a namespace below ours pass: it has no `self` for us.
+pub(super) fn host_pids() -> bool {
+    namespace_is("pid", HOST_PID_NAMESPACE)
 }
 
 fn attempt(result: io::Result<()>) -> Attempt {

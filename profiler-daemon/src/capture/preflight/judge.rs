@@ -21,7 +21,7 @@ pub(super) fn judge(facts: &Facts, programs: &Programs) -> Vec<Capability> {
         kernel_symbols(facts),
         program_symbols(facts),
         own_cost(facts),
-        process_ids(facts),
+        process_ids(facts.host_pids),
     ]);
     verdicts
 }
@@ -211,13 +211,18 @@ fn own_cost(facts: &Facts) -> Capability {
     }
 }
 
-fn process_ids(facts: &Facts) -> Capability {
+pub(super) fn process_ids(host_pids: bool) -> Capability {
     const NAME: &str = "process ids of the host";
-    if facts.host_pids {
+    if host_pids {
         yes(NAME, "")
     } else {
-        let reason = "inside a pid namespace: `--pid` takes the host's numbers, /proc shows others";
-        partly(NAME, reason, Some("run on the host, or start the container with --pid=host"))
+        let reason = "inside a pid namespace: the kernel counts by the host's process ids and /proc shows others, \
+                      so processes are not found, or have no names or wrong ones";
+        partly(
+            NAME,
+            reason,
+            Some("run on the host, or start the container with --pid=host (Kubernetes: hostPID: true)"),
+        )
     }
 }
 
@@ -397,8 +402,8 @@ mod tests {
                 "stacks of kernel code: Partly, every stack is walked afresh: \
                  lockdown=confidentiality forbids reading kernel memory",
                 "kernel symbols: No, kernel.kptr_restrict=2 hides addresses",
-                "process ids of the host: Partly, inside a pid namespace: `--pid` takes the host's numbers, \
-                 /proc shows others",
+                "process ids of the host: Partly, inside a pid namespace: the kernel counts by the host's process ids \
+                 and /proc shows others, so processes are not found, or have no names or wrong ones",
             ],
         );
     }

@@ -9,10 +9,16 @@ mod try_call;
 
 pub use process::{NoProcess, probe_process};
 
-use crate::model::Capability;
+use crate::model::{Capability, Support};
 
 /// Tries what a capture needs, up to loading the kernel programs, without leaving anything behind, and
 /// says what works, in the order in which a person should read it.
 pub fn probe() -> Vec<Capability> {
     judge::judge(&facts::Facts::gather(), &programs::load())
+}
+
+/// What is wrong with the process ids that `/proc` shows here, if anything is. Whatever is captured then has the wrong
+/// names, and nothing fails by itself.
+pub fn foreign_process_ids() -> Option<Capability> {
+    Some(judge::process_ids(facts::host_pids())).filter(|verdict| verdict.support != Support::Yes)
 }

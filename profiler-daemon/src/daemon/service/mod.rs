@@ -24,6 +24,7 @@ use super::pipeline::{Pipeline, PipelineError, Plan, cpus};
 use super::rotate::RawWindow;
 use super::{TABLES_BYTES, cost, heap};
 use crate::capture::kernel::Filter;
+use crate::capture::preflight;
 use crate::config::{Config, ConfigError, Sources};
 use crate::log::{Log, LogError};
 use crate::notify::Notifier;
@@ -150,6 +151,9 @@ impl Service {
         let started = Instant::now();
         let config = sources.load()?.config;
         let log = Log::start(config.log.level, config.log.target)?;
+        if let Some(verdict) = preflight::foreign_process_ids() {
+            tracing::warn!(remedy = verdict.remedy, "{}", verdict.reason);
+        }
         let store = Store::open(&config.store.dir, limits(&config))?;
         let telemetry = Arc::new(Telemetry::new(config.metrics.max_services));
         let server = server(&config, &telemetry)?;
