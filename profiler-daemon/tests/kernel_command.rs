@@ -42,6 +42,20 @@ fn under_sudo_it_runs_as_the_invoking_user() {
     assert_eq!(lines, ["65534", "65534", "65534", "nobody"], "{}", outcome.stdout);
 }
 
+/// Its command does not run at all, least of all as root.
+#[test]
+fn a_user_whom_nobody_knows_runs_nothing() {
+    let Some(kernel) = kernel() else { return };
+    let folder = folder();
+    let made = folder.path().join("made");
+    let mut profilerd = kernel.profilerd(["--", "touch"]);
+    let outcome = support::run(profilerd.arg(&made).env("SUDO_UID", "4000000000"));
+    println!("{}", outcome.stderr);
+    assert_eq!(outcome.status.code(), Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("SUDO_UID=4000000000\n  try: `getent passwd UID`"), "{}", outcome.stderr);
+    assert!(!made.exists());
+}
+
 /// By sudo itself, with rules that only this test's own mounts show.
 #[test]
 fn real_sudo_gives_the_command_back_to_who_called_it() {

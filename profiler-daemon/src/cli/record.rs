@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{CliError, Progress, RecordArgs, Target, output};
 use crate::capture::preflight;
-use crate::daemon::command::{Held, Invoker, Released};
+use crate::daemon::command::{Held, Invoker, Released, UnknownUser};
 use crate::daemon::{Pipeline, PipelineError, Plan, TABLES_BYTES};
 use crate::model::Window;
 use crate::model::text::printable;
@@ -116,7 +116,8 @@ async fn capture(
     let mut hang_up = signal(SignalKind::hangup())?;
     let held = match target {
         Target::Command(command) => {
-            let held = Held::start(command, Invoker::of_sudo()).map_err(|error| not_executed(target, error))?;
+            let invoker = Invoker::of_sudo().map_err(|error| CliError::new(error).remedy(UnknownUser::REMEDY))?;
+            let held = Held::start(command, invoker).map_err(|error| not_executed(target, error))?;
             plan.filter.pids = vec![held.pid()];
             Some(held)
         }

@@ -24,15 +24,31 @@ pub struct Invoker {
 
 impl Invoker {
     /// The user who called `sudo`, if we run under it as root.
-    pub fn of_sudo() -> Option<Invoker> {
-        if !Uid::effective().is_root() {
-            return None;
+    ///
+    /// # Errors
+    /// There is one, but whose groups and home cannot be found out: a command of theirs must not run as root instead.
+    pub fn of_sudo() -> Result<Option<Invoker>, UnknownUser> {
+        match std::env::var_os("SUDO_UID") {
+            Some(uid) if Uid::effective().is_root() => Invoker::of(&uid.to_string_lossy()),
+            _ => Ok(None),
         }
-        let uid = Uid::from_raw(std::env::var("SUDO_UID").ok()?.parse().ok()?);
+    }
+
+    /// The user of a number; `None` is root.
+    fn of(text: &str) -> Result<Option<Invoker>, UnknownUser> {
+        let unknown = || UnknownUser(text.to_owned());
+        let uid = Uid::from_raw(text.parse().map_err(|_| unknown())?);
         if uid.is_root() {
-            return None;
+            return Ok(None);
         }
-        let Some(user) = User::from_uid(uid).ok()? else { return Invoker::of_directory(uid) };
+        // Files that cannot be read are no reason not to ask others.
+        let found = Invoker::of_files(uid).or_else(|| Invoker::of_directory(uid));
+        found.map(Some).ok_or_else(unknown)
+    }
+
+    /// A user of `/etc/passwd`.
+    fn of_files(uid: Uid) -> Option<Invoker> {
+        let user = User::from_uid(uid).ok()??;
         let name = std::ffi::CString::new(user.name.as_str()).ok()?;
         let groups = getgrouplist(&name, user.gid).ok()?;
         Some(Invoker { uid, gid: user.gid, groups, name: user.name, home: user.dir.into() })
@@ -51,6 +67,17 @@ impl Invoker {
             groups.split_whitespace().map(|gid| gid.parse().map(Gid::from_raw)).collect::<Result<_, _>>().ok()?;
         Some(Invoker { uid, gid, groups, name, home })
     }
+}
+
+/// Nobody knows the user who called `sudo`, so there is nobody to run a command as.
+#[derive(Debug, thiserror::Error)]
+#[error("the user behind sudo is not known: no name, groups and home for SUDO_UID={0}")]
+pub struct UnknownUser(String);
+
+impl UnknownUser {
+    /// What a person can do about it.
+    pub const REMEDY: &str = "`getent passwd UID` must find the user; to run the command as root: \
+                              sudo env -u SUDO_UID profilerd -- COMMAND";
 }
 
 /// Name, group and home of `name:password:uid:gid:gecos:home:shell`.
@@ -224,6 +251,16 @@ mod tests {
         assert_eq!((found.gid, found.name, found.home), (daemon.gid, daemon.name, daemon.dir.into()));
         assert!(found.groups.contains(&daemon.gid));
         assert!(Invoker::of_directory(Uid::from_raw(4_000_000_000)).is_none());
+    }
+
+    #[test]
+    fn only_root_and_users_that_are_known_run_commands() {
+        let daemon = User::from_name("daemon").unwrap().unwrap();
+        assert_eq!(Invoker::of(&daemon.uid.to_string()).unwrap().unwrap().name, "daemon");
+        assert!(Invoker::of("0").unwrap().is_none());
+        for nobody in ["4000000000", "-1", "", "daemon"] {
+            assert!(Invoker::of(nobody).unwrap_err().to_string().ends_with(&format!("SUDO_UID={nobody}")));
+        }
     }
 
     #[test]
