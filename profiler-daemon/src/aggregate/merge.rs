@@ -52,6 +52,7 @@ impl Merge {
         // What holds for all windows: the coarsest.
         all.rate_hz = all.rate_hz.min(context.rate_hz);
         all.min_wait_ns = all.min_wait_ns.max(context.min_wait_ns);
+        all.detail.add(&context.detail);
         for (cause, count) in context.losses.by_cause {
             *all.losses.by_cause.entry(cause).or_default() += count;
         }
@@ -206,7 +207,7 @@ pub fn merge(recordings: impl IntoIterator<Item = Recording>, target: String) ->
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::model::{Ledger, Losses, UnixNs};
+    use crate::model::{DetailLevels, Ledger, Losses, UnixNs};
     use profiler_common::histogram::{BUCKETS, bucket};
     use profiler_common::wire::Header;
 
@@ -261,6 +262,7 @@ mod tests {
             context: Context {
                 rate_hz: if comm == "early" { 19 } else { 7 },
                 start: UnixNs(unix),
+                detail: DetailLevels::one(u32::from(comm == "late")),
                 losses: Losses { by_cause: [("ring_full", 2)].into() },
                 overhead: Overhead {
                     kernel_ns: Some(5),

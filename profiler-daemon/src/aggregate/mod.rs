@@ -46,7 +46,7 @@ pub fn share_skipped(capture: &mut Capture) {
 /// ledger and are left out.
 pub fn window(recording: Recording) -> Window {
     let Recording { mut capture, frames, programs: _, context } = recording;
-    let Context { target, cpus, rate_hz, min_wait_ns, mut losses, overhead, start, waker_names } = context;
+    let Context { target, cpus, rate_hz, min_wait_ns, detail, mut losses, overhead, start, waker_names } = context;
     let mut threads = Threads::new(&capture.threads, waker_names);
     let mut interner = Interner::new(&frames);
     sampled::share(&mut capture.off_cpu);
@@ -77,6 +77,7 @@ pub fn window(recording: Recording) -> Window {
         cpus,
         rate_hz,
         min_wait_ns,
+        detail,
         processes: threads.processes(),
         gaps: gaps::gaps(&visits, &waits, &threads, &stacks),
         on_cpu: functions::table(&samples, &stacks, &functions),

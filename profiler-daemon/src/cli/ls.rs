@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use super::instant::{self, shown};
 use super::query::{self, Span, open, store_error};
 use super::{CliError, LsArgs};
-use crate::model::UnixNs;
 use crate::model::text::printable;
+use crate::model::{DetailLevels, UnixNs};
 use crate::store::{Service, StoredWindow, TimeRange};
 
 /// Most services that are listed.
@@ -63,7 +63,7 @@ fn spans(spans: &[Span], out: &mut dyn Write) -> io::Result<()> {
 fn hours(windows: &[StoredWindow], out: &mut dyn Write) -> io::Result<()> {
     let of_hour = |a: &StoredWindow, b: &StoredWindow| a.start.0 / HOUR_NS == b.start.0 / HOUR_NS;
     let hours: Vec<&[StoredWindow]> = windows.chunk_by(of_hour).collect();
-    let heads = ["hour of", "windows", "processes", "threads", "samples", "sums", "long waits"];
+    let heads = ["hour of", "windows", "processes", "threads", "samples", "sums", "long waits", "shed"];
     let [first, rest @ ..] = heads;
     write!(out, "\n{first:<19}")?;
     rest.iter().try_for_each(|head| write!(out, "  {head:>10}"))?;
@@ -82,12 +82,18 @@ fn hours(windows: &[StoredWindow], out: &mut dyn Write) -> io::Result<()> {
             sum(|it| it.cpu_samples),
             sum(|it| it.off_cpu),
             sum(|it| it.waits),
+            sum(|it| u64::from(it.detail_level > Some(0))),
         ] {
             write!(out, "  {value:>10}")?;
         }
         writeln!(out)?;
     }
-    Ok(())
+    let mut detail = DetailLevels::default();
+    windows.iter().filter_map(|it| it.detail_level).for_each(|level| detail.add(&DetailLevels::one(level)));
+    match detail.note() {
+        Some(note) => writeln!(out, "{note}"),
+        None => Ok(()),
+    }
 }
 
 fn services(services: &[Service], when: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -24,7 +24,9 @@ use crate::capture::mappings::{self, MappingEvent, MappingEvents, MappingsError}
 use crate::capture::object::NoKernelPrograms;
 use crate::capture::settings;
 use crate::decode::{self, Record};
-use crate::model::{Capture, Context, Frame, FrameKind, Losses, MonoNs, Overhead, Recording, StackQuality, Window};
+use crate::model::{
+    Capture, Context, DetailLevels, Frame, FrameKind, Losses, MonoNs, Overhead, Recording, StackQuality, Window,
+};
 use crate::process::{self, Processes};
 use crate::symbolize::{NOT_CODE, Symbolizer};
 use crate::unwind::{Cache, Unwinder};
@@ -358,6 +360,7 @@ impl Pipeline {
             cpus: cpus(),
             rate_hz: self.plan.rate_hz,
             min_wait_ns: self.plan.min_wait_ns,
+            detail: DetailLevels::one(0),
             losses,
             overhead,
             start: self.start.to_unix(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::cost::ProgramCost;
 use super::pipeline::{Pipeline, PipelineError, cpus, waker_names};
 use super::programs::Programs;
-use crate::model::{Capture, Context, Detail, MonoNs, Overhead, Program};
+use crate::model::{Capture, Context, Detail, DetailLevels, MonoNs, Overhead, Program};
 use crate::symbolize::{Located, Locator};
 
 /// A window as the kernel told it, and all that is needed to name its stacks later, elsewhere.
@@ -67,6 +67,7 @@ impl Pipeline {
             cpus: cpus(),
             rate_hz: self.plan.rate_hz / self.rotation.detail.rate_divisor,
             min_wait_ns: self.plan.min_wait_ns,
+            detail: DetailLevels::one(self.rotation.detail.level()),
             losses,
             overhead: of_window(&overhead, &self.rotation.overhead),
             start: self.start.to_unix(),

@@ -18,7 +18,7 @@ mod window;
 pub use capability::{Capability, Support};
 pub use capture::{Capture, RawStack, ThreadTime};
 pub use class::WaitClass;
-pub use detail::Detail;
+pub use detail::{Detail, DetailLevels};
 pub use frame::{Frame, FrameKind};
 pub use ledger::Ledger;
 pub use plumbing::is_plumbing;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Capture, Frame, Losses, Overhead, UnixNs};
+use super::{Capture, DetailLevels, Frame, Losses, Overhead, UnixNs};
 
 /// What was captured in one window, or in several that follow each other, with names but not yet ranked. The store keeps
 /// it, OTLP sends it, and `aggregate::window` makes of it what a person reads: so a report of what was stored is that of
@@ -31,6 +31,8 @@ pub struct Context {
     pub rate_hz: u32,
     /// Waits at least this long were kept one by one.
     pub min_wait_ns: u64,
+    /// How much detail was taken, by window.
+    pub detail: DetailLevels,
     /// What was lost before: in the kernel, in decoding, at the bounds of the accounts.
     pub losses: Losses,
     /// What the capture cost.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Frame, Ledger, MonoNs, UnixNs, WaitClass};
+use super::{DetailLevels, Frame, Ledger, MonoNs, UnixNs, WaitClass};
 use profiler_common::wire::outcome;
 
 /// A finished, symbolized capture: all that reports and files are made from.
@@ -21,6 +21,8 @@ pub struct Window {
     pub rate_hz: u32,
     /// Waits at least this long are in `waits`.
     pub min_wait_ns: u64,
+    /// How much detail was taken, by stored window.
+    pub detail: DetailLevels,
     /// Processes, by pid.
     pub processes: Vec<Process>,
     /// Threads, by pid and tid.

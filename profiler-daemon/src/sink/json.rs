@@ -9,12 +9,12 @@ use std::io::{self, Write};
 use profiler_common::wire::outcome;
 
 use self::report::{
-    ByClass, Frame, FunctionTime, Gap, GapWaker, Ledger, Memo, Outcome, Overhead, Process, Quality, Report,
-    SCHEMA_VERSION, Span, Thread, Wait, Waker,
+    ByClass, Detail, Frame, FunctionTime, Gap, GapWaker, Ledger, Memo, Outcome, Overhead, Process, Quality, Report,
+    SCHEMA_VERSION, Shed, Span, Thread, Wait, Waker,
 };
 use super::Clock;
 use crate::model::text::printable;
-use crate::model::{self, StackId, StackQuality, Window};
+use crate::model::{self, DetailLevels, StackId, StackQuality, Window};
 
 pub(super) fn encode(window: &Window, _: Clock, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &report(window))?;
@@ -37,6 +37,7 @@ fn report(window: &Window) -> Report<'_> {
         cpus: window.cpus,
         rate_hz: window.rate_hz,
         min_wait_ns: window.min_wait_ns,
+        detail: Detail { windows: window.detail.known(), shed: window.detail.shed().map(shed).collect() },
         processes: window.processes.iter().map(|process| self::process(window, process)).collect(),
         threads: window.threads.iter().map(|thread| self::thread(window, thread)).collect(),
         gaps: window.gaps.iter().map(|gap| self::gap(window, gap)).collect(),
@@ -62,6 +63,10 @@ fn report(window: &Window) -> Report<'_> {
             kernel_stack_memo: memo(window.overhead.kernel_memo, 0),
         },
     }
+}
+
+fn shed((level, windows): (u32, u32)) -> Shed {
+    Shed { level, windows, taken: DetailLevels::describe(level) }
 }
 
 fn process<'a>(window: &Window, process: &'a model::Process) -> Process<'a> {

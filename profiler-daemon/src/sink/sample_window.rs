@@ -6,8 +6,8 @@ use profiler_common::fault;
 use profiler_common::wire::outcome;
 
 use crate::model::{
-    Frame, FrameKind, FunctionTime, Gap, Ledger, Losses, MonoNs, Overhead, Process, Sample, StackId, StackQuality,
-    State, Thread, UnixNs, Wait, WaitClass, Waker, Window,
+    DetailLevels, Frame, FrameKind, FunctionTime, Gap, Ledger, Losses, MonoNs, Overhead, Process, Sample, StackId,
+    StackQuality, State, Thread, UnixNs, Wait, WaitClass, Waker, Window,
 };
 
 const MS: u64 = 1_000_000;
@@ -57,6 +57,7 @@ pub(super) fn window() -> Window {
         },
         ..Window::default()
     };
+    [0, 1, 1].map(DetailLevels::one).iter().for_each(|level| window.detail.add(level));
     window.losses.by_cause.insert("ring_full_wait", 3);
 
     let main = native("main", "main.cpp", 12);

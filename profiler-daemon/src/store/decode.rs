@@ -11,7 +11,8 @@ use super::segment::Segment;
 use super::table::Text;
 use crate::aggregate::merge::{Merge, Part};
 use crate::model::{
-    Context, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, ThreadTime, UnixNs, WaitClass,
+    Context, DetailLevels, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, ThreadTime, UnixNs,
+    WaitClass,
 };
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, Wait, cpu_mode, tag};
 
@@ -151,6 +152,7 @@ fn context(row: &rows::Window) -> (MonoNs, MonoNs, Context) {
         cpus: row.cpus,
         rate_hz: row.rate_hz,
         min_wait_ns: row.min_wait_ns,
+        detail: row.detail_level.map(DetailLevels::one).unwrap_or_default(),
         losses: Losses {
             by_cause: losses.filter_map(|(cause, count)| Some((known(&cause.text())?, *count))).collect(),
         },

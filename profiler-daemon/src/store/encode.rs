@@ -123,6 +123,7 @@ fn window(recording: &Recording, window: u64, tables: &Tables) -> rows::Window {
         cpus: context.cpus,
         rate_hz: context.rate_hz,
         min_wait_ns: context.min_wait_ns,
+        detail_level: context.detail.highest(),
         overhead_kernel_ns: overhead.kernel_ns,
         overhead_kernel_runs: overhead.kernel_runs,
         overhead_daemon_ns: overhead.daemon_ns,

@@ -53,6 +53,8 @@ pub struct StoredWindow {
     pub duration_ns: u64,
     /// What was captured.
     pub target: Arc<str>,
+    /// Place on `Detail::LADDER`, 0 is full detail; `None` if the window does not say it.
+    pub detail_level: Option<u32>,
     /// Processes that had a thread.
     pub processes: u32,
     /// Threads.
@@ -335,6 +337,7 @@ fn stored(row: &rows::Window) -> StoredWindow {
         start: UnixNs(row.start.0),
         duration_ns: row.duration_ns,
         target: row.target.text().into(),
+        detail_level: row.detail_level,
         processes: row.processes,
         threads: row.threads,
         cpu_samples: row.cpu_samples,

@@ -1,5 +1,5 @@
 //! The tables of a segment. `docs/store.md` describes them for those who read the files with other programs: a change
-//! here is a change there, and raises [`VERSION`].
+//! here is a change there, and raises [`VERSION`] unless it only adds optional columns.
 //!
 //! `window` is the number of a window. `user_stack` and `kernel_stack` are numbers in `stacks` of the same segment, 0
 //! says that there is none. Times are on the wall clock as the window's own start has it.
@@ -22,6 +22,8 @@ table! {
         cpus: u32 = Dictionary,
         rate_hz: u32 = Dictionary,
         min_wait_ns: u64 = Dictionary,
+        /// Step of detail that was shed; absent in files of programs that did not write it.
+        detail_level: Option<u32> = Dictionary,
         overhead_kernel_ns: Option<u64> = Plain,
         overhead_kernel_runs: Option<u64> = Plain,
         overhead_daemon_ns: u64 = Plain,

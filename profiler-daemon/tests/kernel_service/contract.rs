@@ -45,6 +45,10 @@ fn a_service_that_may_cost_nothing_sheds_detail_and_no_time() {
     let rates: Vec<u32> = windows.iter().map(|(_, recording)| recording.context.rate_hz).collect();
     println!("samples a second and CPU, by window: {rates:?}");
     assert!(rates.contains(&19) && rates.contains(&4), "{rates:?}");
+    // What was taken is in the windows themselves.
+    let levels: Vec<_> = windows.iter().map(|(window, _)| window.detail_level).collect();
+    assert!((0..=5).all(|level| levels.contains(&Some(level))), "{levels:?}");
+    assert!(levels.iter().zip(&rates).all(|(level, rate)| *rate == [19, 19, 19, 19, 9, 4][level.unwrap() as usize]));
     let lives = lives(&windows);
     let worst = assert_waits_have_places(&lives);
     println!("{} windows, places differ from ledgers by {worst:.4} per mille at most", windows.len());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use profiler_common::histogram::{BUCKETS, bucket};
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, sampling};
 use profilerd::model::{
-    Capture, Context, Frame, FrameKind, Ledger, MonoNs, Program, Recording, ThreadTime, UnixNs, WaitClass,
+    Capture, Context, DetailLevels, Frame, FrameKind, Ledger, MonoNs, Program, Recording, ThreadTime, UnixNs, WaitClass,
 };
 
 const MS: u64 = 1_000_000;
@@ -30,6 +30,7 @@ pub(crate) fn made(sequence: u64, processes: u32, stacks: u64) -> Recording {
             target: "the whole machine".to_owned(),
             cpus: 2,
             rate_hz: 19,
+            detail: DetailLevels::one(0),
             start: UnixNs(START_UNIX_NS + sequence * WINDOW_NS),
             ..Context::default()
         },

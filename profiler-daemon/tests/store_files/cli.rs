@@ -39,6 +39,10 @@ fn a_range_is_reported_like_a_capture() {
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(out.contains("all processes, 2026-03-14 16:59:00 to 2026-03-14 17:00:10"), "{out}");
     let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let shed = serde_json::json!([{ "level": 2, "windows": 1, "taken": "the stacks of one wait in 32" }]);
+    assert_eq!((&report["detail"]["windows"], &report["detail"]["shed"]), (&7.into(), &shed));
+    assert!(out.contains("detail was shed in 1 of 7 windows: the stacks of one wait in 32"), "{out}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let on_cpu: u64 =
         (0..7).flat_map(|number| window(number).capture.threads).map(|thread| thread.ledger.on_cpu_ns).sum();
     let reported: u64 =
@@ -82,6 +86,8 @@ fn ls_shows_spans_hours_and_services() {
     {
         assert!(out.contains(line), "{line}\n{out}");
     }
+    let shed = "detail was shed in 2 of 10 windows: the stacks of one wait in 32";
+    assert!(out.contains("      shed\n") && out.contains(shed), "{out}");
     assert!(!out.contains('\u{1b}') && !out.contains('\u{202e}'), "names are escaped: {out}");
     let (code, out, _) = run(folder.path(), &["ls", "--since", "2026-03-01", "--until", "2026-03-02"]);
     assert!(code == 0 && out.contains("no windows in this range"), "{out}");

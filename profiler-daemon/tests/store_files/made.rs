@@ -6,8 +6,8 @@ use std::sync::Arc;
 use profiler_common::histogram::{BUCKETS, bucket};
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, Wait, tag, waker_flag};
 use profilerd::model::{
-    Capture, Context, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, Recording, ThreadTime,
-    UnixNs, WaitClass,
+    Capture, Context, DetailLevels, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, Recording,
+    ThreadTime, UnixNs, WaitClass,
 };
 
 /// Length of a window.
@@ -69,6 +69,7 @@ pub(crate) fn at(number: u64, start: UnixNs) -> Recording {
             cpus: 8,
             rate_hz: 19,
             min_wait_ns: 10_000_000,
+            detail: DetailLevels::one(if number % 4 == 3 { 2 } else { 0 }),
             losses: Losses { by_cause: [("ring_full", number), ("undecodable_records", 0)].into() },
             overhead: Overhead {
                 kernel_ns: Some(1_000 + number),

@@ -37,6 +37,8 @@ pub(super) struct Report<'a> {
     pub(super) rate_hz: u32,
     /// Waits at least this long are candidates for `waits`.
     pub(super) min_wait_ns: u64,
+    /// How much detail was taken. Times and classes are exact whatever it was.
+    pub(super) detail: Detail,
     /// Processes, by pid.
     pub(super) processes: Vec<Process<'a>>,
     /// Threads, by pid and tid.
@@ -62,6 +64,27 @@ pub(super) struct Span {
     pub(super) start_unix_ns: u64,
     /// Its length.
     pub(super) duration_ns: u64,
+}
+
+/// The detail of what the report was made from: a service sheds some of it when it costs more than it may.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Detail {
+    /// Windows that say how much was taken: 1 of a capture, the stored windows of a query. Those that were stored
+    /// by a program that did not write it are not in.
+    pub(super) windows: u32,
+    /// Those with less than full detail, by level; empty if there are none.
+    pub(super) shed: Vec<Shed>,
+}
+
+/// Windows with the same detail.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Shed {
+    /// Number of the step, from 1: the higher, the less.
+    pub(super) level: u32,
+    /// Windows.
+    pub(super) windows: u32,
+    /// What was taken, in words.
+    pub(super) taken: String,
 }
 
 /// A process and the sum of its threads.

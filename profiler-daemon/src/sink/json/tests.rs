@@ -66,8 +66,10 @@ fn keys_are_the_promised_ones() {
     let ledger = "wall_ns on_cpu_ns user_ns kernel_ns stolen_ns run_queue_ns preempted_ns blocked_ns \
                   off_cpu_by_class unseen_ns residual_ns";
     for (place, keys) in [
-        ("", "schema_version window processes threads gaps on_cpu waits stack_quality losses overhead"),
+        ("", "schema_version window processes threads gaps on_cpu waits stack_quality losses overhead detail"),
         ("/window", "start_unix_ns duration_ns"),
+        ("/detail", "windows shed"),
+        ("/detail/shed/0", "level windows taken"),
         ("/processes/0", "pid comm ledger"),
         ("/processes/0/ledger", ledger),
         ("/threads/0", "pid tid comm ledger idle_ns"),
@@ -97,6 +99,12 @@ fn values_are_those_of_the_window() {
     for (place, value) in [
         ("/schema_version", json!(1)),
         ("/window", json!({ "start_unix_ns": 1_795_000_000_123_456_789_u64, "duration_ns": 10_000_000_000_u64 })),
+        (
+            "/detail",
+            json!({
+                "windows": 3, "shed": [{ "level": 1, "windows": 2, "taken": "the stacks of one wait in 4" }],
+            }),
+        ),
         ("/processes/0/threads", json!(3)),
         ("/processes/0/idle_ns", json!(9_700_000_000_u64)),
         ("/threads/0/ledger/residual_ns", json!(0)),
@@ -141,6 +149,7 @@ fn values_are_those_of_the_window() {
 fn what_was_not_measured_is_null() {
     let report = written(&Window::default());
     assert_eq!(report.pointer("/overhead/kernel_programs_ns"), Some(&Value::Null));
+    assert_eq!(report.pointer("/detail"), Some(&json!({ "windows": 0, "shed": [] })));
 }
 
 #[test]

@@ -107,6 +107,7 @@ pub(super) fn lines(view: &View, page: &mut Page) -> io::Result<()> {
             items.push(format!("{} of off-CPU time by sampled stacks", units::share(sampled_ns, off_cpu_ns)));
         }
     }
+    items.extend(window.detail.note());
     items.push(cost(view));
     page.items(Style::Faint, &items)
 }

@@ -20,8 +20,8 @@ const BATCH: usize = 2_048;
 /// decoder of damaged Parquet may panic or ask for any amount of memory.
 pub(in crate::store) struct TableReader<R> {
     file: SerializedFileReader<Bytes>,
-    /// Where each column of the rows is in the file.
-    places: Vec<usize>,
+    /// Where each column of the rows is in the file; `None` for one that the file does not have.
+    places: Vec<Option<usize>>,
     row: PhantomData<fn() -> R>,
 }
 
@@ -30,7 +30,7 @@ pub(in crate::store) struct Rows<R> {
     table: TableReader<R>,
     groups: vec::IntoIter<usize>,
     /// Those of the row group, in the order of the fields.
-    columns: Vec<ColumnReader>,
+    columns: Vec<Option<ColumnReader>>,
     /// Rows of the row group that were not read.
     left: usize,
     batch: vec::IntoIter<R>,
@@ -38,19 +38,25 @@ pub(in crate::store) struct Rows<R> {
 
 /// The columns of a batch, in the order of the fields.
 pub(in crate::store) struct Columns<'a> {
-    columns: slice::IterMut<'a, ColumnReader>,
+    columns: slice::IterMut<'a, Option<ColumnReader>>,
     rows: usize,
 }
 
 impl<R: Row> TableReader<R> {
-    /// Opens a file and finds the columns of the rows: it may have others, which are not read.
+    /// Opens a file and finds the columns of the rows: it may have others, which are not read, and those that may be
+    /// absent may be missing altogether, since older programs did not write them.
     pub(in crate::store) fn open(bytes: Bytes) -> Result<TableReader<R>, ParquetError> {
         let file = SerializedFileReader::new(bytes)?;
         let found = file.metadata().file_metadata().schema().get_fields();
         let place = |column: &Column| {
             let is_it = |field: &TypePtr| **field == column.schema;
             let unknown = || ParquetError::General(format!("there is no column `{}` of its type", column.path));
-            found.iter().position(is_it).ok_or_else(unknown)
+            let is_new =
+                || column.schema.is_optional() && found.iter().all(|field| field.name() != column.schema.name());
+            match found.iter().position(is_it) {
+                None if !is_new() => Err(unknown()),
+                place => Ok(place),
+            }
         };
         // No column has several leaves, so fields and leaves have the same numbers.
         let places = R::columns()?.iter().map(place).collect::<Result<_, _>>()?;
@@ -90,7 +96,8 @@ impl<R: Row> Rows<R> {
             let group = self.table.file.get_row_group(group)?;
             self.left = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
             let places = self.table.places.iter();
-            self.columns = places.map(|place| group.get_column_reader(*place)).collect::<Result<_, _>>()?;
+            let reader = |place: &Option<usize>| place.map(|place| group.get_column_reader(place)).transpose();
+            self.columns = places.map(reader).collect::<Result<_, _>>()?;
         }
         let rows = self.left.min(BATCH);
         self.left -= rows;
@@ -127,7 +134,65 @@ impl Columns<'_> {
 
     /// The values of the next column, as many as there are rows.
     pub(in crate::store) fn next<T: Value>(&mut self) -> Result<Vec<T>, ParquetError> {
-        let column = self.columns.next().ok_or_else(|| ParquetError::General("no column is left".to_owned()))?;
-        T::read(self.rows, column)
+        let error = |what: &str| ParquetError::General(what.to_owned());
+        match self.columns.next().ok_or_else(|| error("no column is left"))? {
+            Some(column) => T::read(self.rows, column),
+            None => {
+                let absent = std::iter::repeat_with(T::absent).take(self.rows);
+                absent.collect::<Option<_>>().ok_or_else(|| error("a column is missing"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::store::table::{TableWriter, table};
+    use parquet::basic::Compression;
+
+    table! {
+        Old in "t" { window: u64 = Delta, count: u32 = Plain, }
+    }
+    table! {
+        New in "t" { window: u64 = Delta, level: Option<u32> = Dictionary, count: u32 = Plain, }
+    }
+    table! {
+        Another in "t" { window: u64 = Delta, count: Option<u32> = Plain, }
+    }
+    table! {
+        Wants in "t" { window: u64 = Delta, sum: u64 = Plain, }
+    }
+
+    fn file<R: Row>(rows: &[R]) -> Bytes {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = TableWriter::create(folder.path(), 1, Compression::UNCOMPRESSED, &[]).unwrap();
+        table.write(rows).unwrap();
+        table.finish().unwrap();
+        std::fs::read(folder.path().join("t.parquet")).unwrap().into()
+    }
+
+    fn rows<R: Row>(file: &Bytes) -> Result<Vec<R>, ParquetError> {
+        TableReader::<R>::open(file.clone())?.windows(&(0..=u64::MAX)).collect()
+    }
+
+    #[test]
+    fn an_older_file_lacks_only_what_may_be_absent() {
+        let many = 0..BATCH as u64 + 5;
+        let old: Vec<Old> = many.clone().map(|window| Old { window, count: 7 }).collect();
+        let old = file(&old);
+        let read = rows::<New>(&old).unwrap();
+        let expected: Vec<New> = many.map(|window| New { window, level: None, count: 7 }).collect();
+        assert_eq!(read, expected);
+        // A column of another type is no missing one, and one that must be there has no value to stand for it.
+        assert!(rows::<Another>(&old).is_err() && rows::<Wants>(&old).is_err());
+    }
+
+    #[test]
+    fn an_older_program_reads_a_newer_file() {
+        let new = file(&[New { window: 3, level: Some(2), count: 7 }]);
+        assert_eq!(rows::<Old>(&new).unwrap(), [Old { window: 3, count: 7 }]);
+        assert_eq!(rows::<New>(&new).unwrap()[0].level, Some(2));
     }
 }

@@ -29,6 +29,11 @@ pub(in crate::store) trait Value: Sized {
     where
         Self: 'a;
 
+    /// The value of a row whose file has no such column; `None` if it must have one.
+    fn absent() -> Option<Self> {
+        None
+    }
+
     /// Reads the next `rows` values of a column; as many are returned.
     fn read(rows: usize, from: &mut ColumnReader) -> Result<Vec<Self>, ParquetError>;
 }
@@ -241,6 +246,10 @@ impl<T: Cell> Value for Option<T> {
         }
         out.typed::<T::Data>().write_batch(&data, Some(&levels), None)?;
         Ok(())
+    }
+
+    fn absent() -> Option<Self> {
+        Some(None)
     }
 
     fn read(rows: usize, from: &mut ColumnReader) -> Result<Vec<Self>, ParquetError> {
