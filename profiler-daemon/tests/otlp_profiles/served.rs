@@ -1,7 +1,7 @@
 //! A running service sends to real collectors, of which one is away for a while: what arrives is what the store has.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal as Kill;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -15,12 +15,15 @@ use super::metrics::points;
 use super::serve::{SOON, Serve, Stored};
 use super::support::{kernel, poll, run, workload};
 
+/// How long one collector is away. Other tests of this program run meanwhile.
+const OUTAGE: Duration = Duration::from_secs(60);
+
 #[test]
 fn collectors_have_what_the_store_has_though_one_was_away() {
     let Some(kernel) = kernel() else { return };
     let Some(mut stays) = Collector::start("") else { return };
     let Some(mut leaves) = Collector::start("") else { return };
-    let mut config = "[capture]\nwindow = \"1s\"\n[limits]\nmax_cpu = \"100%\"\nmax_memory = \"1GiB\"\n".to_owned();
+    let mut config = "[capture]\nwindow = \"2s\"\n[limits]\nmax_cpu = \"100%\"\nmax_memory = \"1GiB\"\n".to_owned();
     for (name, collector, protocol, word) in
         [("stays", &stays, Protocol::Http, "http/protobuf"), ("leaves", &leaves, Protocol::Grpc, "grpc")]
     {
@@ -37,13 +40,21 @@ fn collectors_have_what_the_store_has_though_one_was_away() {
     serve.wait_for_windows(1);
     // Ended: nothing that it had not taken is in its file.
     leaves.end();
+    let left = Instant::now();
     run(&mut served).well();
     serve.wait_for_windows(2);
     let waiting =
         |serve: &Serve<'_>, name: &str| serve.metric(&format!("profilerd_backlog_windows{{destination=\"{name}\"}}"));
-    assert!(poll(SOON, || waiting(&serve, "leaves") >= Some(3.0)), "{}", serve.log());
+    std::thread::sleep(OUTAGE.saturating_sub(left.elapsed()));
+    let missed = waiting(&serve, "leaves").unwrap_or(0.0);
+    // Two seconds a window make 30. A busy machine is late with some: what counts is that this is no handful.
+    assert!(missed >= 10.0, "{missed}: {}", serve.log());
+    assert!(poll(SOON, || waiting(&serve, "stays") <= Some(1.0)), "{}", serve.log());
     leaves.go_on();
-    assert!(poll(SOON, || waiting(&serve, "leaves") <= Some(1.0)), "{}", serve.log());
+    // It is asked again after a minute at most.
+    assert!(poll(OUTAGE + SOON, || waiting(&serve, "leaves") <= Some(1.0)), "{}", serve.log());
+    let took = left.elapsed();
+    println!("away for {OUTAGE:?}: {missed} windows came later, all of them {took:?} after it had left");
     serve.end(Kill::SIGTERM);
     let unsent = [&stays, &leaves].map(|it| it.requests().len());
     println!("requests in the files: {unsent:?}");
