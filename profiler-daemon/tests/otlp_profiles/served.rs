@@ -51,8 +51,8 @@ fn collectors_have_what_the_store_has_though_one_was_away() {
     assert!(missed >= 10.0, "{missed}: {}", serve.log());
     assert!(poll(SOON, || waiting(&serve, "stays") <= Some(1.0)), "{}", serve.log());
     leaves.go_on();
-    // It is asked again after a minute at most.
-    assert!(poll(OUTAGE + SOON, || waiting(&serve, "leaves") <= Some(1.0)), "{}", serve.log());
+    // It is asked again after a minute at most, and then gets what it missed at a bounded rate.
+    assert!(poll(3 * OUTAGE, || waiting(&serve, "leaves") <= Some(1.0)), "{}", serve.log());
     let took = left.elapsed();
     println!("away for {OUTAGE:?}: {missed} windows came later, all of them {took:?} after it had left");
     serve.end(Kill::SIGTERM);
