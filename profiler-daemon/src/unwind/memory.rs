@@ -83,6 +83,12 @@ impl Memory {
         self.waiting.iter().map(|(_, place)| place.words as usize).sum()
     }
 
+    /// Words that nobody has.
+    #[cfg(test)]
+    pub(super) fn free_words(&self) -> u32 {
+        self.free.iter().flat_map(BTreeMap::values).sum()
+    }
+
     /// Nobody is told of the place any more. Its words are given out again some turns later.
     pub(super) fn free(&mut self, place: Place) {
         self.waiting.push_back((self.turn, place));

@@ -23,6 +23,8 @@ const FIRST_STAMP: u32 = 1 << 31;
 const PLACE_TRIES: u32 = 4;
 /// Every so many turns it is looked which tables were used.
 const LOOK_TURNS: u64 = 30;
+/// How long a file is kept that no process has mapped, a minute: programs that run again and again need no building.
+const UNMAPPED_TURNS: u64 = 600;
 
 /// Where tables are written to: the maps of the kernel programs.
 pub trait KernelTables {
@@ -251,6 +253,7 @@ impl Unwinder {
         self.load(kernel);
         if self.turn.is_multiple_of(LOOK_TURNS) {
             self.look(kernel);
+            self.let_go();
         }
     }
 
@@ -354,6 +357,21 @@ impl Unwinder {
         true
     }
 
+    /// Closes files that no process has mapped for a while, and frees their tables.
+    fn let_go(&mut self) {
+        let (turn, memory) = (self.turn, &mut self.memory);
+        self.files.retain(|_, file| {
+            let may_come_back = file.used_turn + UNMAPPED_TURNS > turn;
+            if may_come_back || !file.lists.is_empty() || matches!(file.state, State::Building) {
+                return true;
+            }
+            if let State::Ready { parts, .. } = &file.state {
+                parts.iter().for_each(|part| memory.free(part.place));
+            }
+            false
+        });
+    }
+
     /// Notes which tables were used since the last look.
     fn look(&mut self, kernel: &mut impl KernelTables) {
         let mut places = Vec::new();
@@ -438,6 +456,7 @@ impl Unwinder {
         for module in list.mappings.iter().filter_map(module) {
             if let Some(file) = self.files.get_mut(&key(module)) {
                 file.lists.remove(&version);
+                file.used_turn = self.turn;
             }
         }
     }
@@ -593,6 +612,26 @@ mod tests {
         assert!(!kernel.processes.contains_key(&7) && !kernel.list(8).is_empty());
         unwinder.forget(&mut kernel, 8);
         assert!(unwinder.lists.is_empty() && kernel.processes.is_empty());
+    }
+
+    #[test]
+    fn files_that_nobody_maps_are_closed_after_a_while() {
+        let (mut unwinder, mut kernel) = (Unwinder::start(256 << 20, None), Written::default());
+        let mappings = followed(&mut unwinder, &mut kernel, &[7]);
+        let of_unwinder =
+            |mappings: &[Mapping]| mappings.iter().filter_map(module).map(Arc::strong_count).sum::<usize>();
+        let (files, held) = (unwinder.files.len(), of_unwinder(&mappings));
+        for _ in 0..2 * UNMAPPED_TURNS {
+            unwinder.turn(&mut kernel);
+        }
+        assert_eq!(unwinder.files.len(), files, "a process has them");
+        unwinder.forget(&mut kernel, 7);
+        for _ in 0..UNMAPPED_TURNS + 2 * LOOK_TURNS {
+            unwinder.turn(&mut kernel);
+        }
+        assert!(files > 0 && unwinder.files.is_empty() && of_unwinder(&mappings) < held);
+        let all: u32 = unwinder.memory.free_words();
+        assert_eq!(u64::from(all) * 4, unwinder.memory.bytes());
     }
 
     #[test]
