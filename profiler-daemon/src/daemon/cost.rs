@@ -78,8 +78,8 @@ pub(super) fn resident_bytes() -> u64 {
     pages.unwrap_or(0) * u64::try_from(page_bytes).unwrap_or(4096)
 }
 
-/// Kernel memory of the maps that this process holds open, each once, in bytes. The kernel leaves out
-/// what task storage has for each thread, of which there are `threads`.
+/// Kernel memory of the maps that this process holds open, each once, in bytes: of unwind tables every slab, too. The
+/// kernel leaves out what task storage has for each thread, of which there are `threads`.
 pub(super) fn map_bytes(threads: usize) -> u64 {
     let entries = std::fs::read_dir("/proc/self/fdinfo").into_iter().flatten().flatten();
     let infos = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());

@@ -398,7 +398,7 @@ impl Pipeline {
             kernel_ns: scaled.map(|(ns, _)| ns),
             kernel_runs: scaled.map(|(_, runs)| runs),
             daemon_ns: cost::own_cpu_ns().saturating_sub(self.cpu_before_ns),
-            kernel_memory_bytes: cost::map_bytes(self.living) + tables.bytes,
+            kernel_memory_bytes: cost::map_bytes(self.living),
             tables_bytes: tables.bytes,
             tables_files: tables.files,
             user_memo: (count(fault::counter::USER_HIT), count(fault::counter::USER_WALK)),

@@ -22,7 +22,7 @@ const FIRST_STAMP: u32 = 1 << 31;
 /// How often a table is tried that finds no room, a turn apart: freed room comes back some turns later.
 const PLACE_TRIES: u32 = 4;
 /// Every so many turns it is looked which tables were used.
-const LOOK_TURNS: u64 = 30;
+const LOOK_TURNS: u64 = 10;
 /// How long a file is kept that no process has mapped, a minute: programs that run again and again need no building.
 const UNMAPPED_TURNS: u64 = 600;
 

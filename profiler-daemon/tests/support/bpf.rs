@@ -1,7 +1,7 @@
 //! Which kernel programs and maps a process holds, and which are loaded at all. Others may profile
 //! on the same machine meanwhile, so nothing here counts; it goes by ids.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -37,9 +37,16 @@ pub(crate) fn held_by(pid: u32) -> Held {
 /// says of each, in bytes; 0 if it is gone.
 pub(crate) fn map_bytes(pid: u32) -> u64 {
     let held = held_by(pid).maps;
-    let maps: Vec<MapData> = held.into_iter().filter_map(|id| MapData::from_id(id).ok()).collect();
-    let own: u64 = maps.iter().map(memlock).sum();
-    own + maps.into_iter().map(inner_bytes).sum::<u64>()
+    let mut bytes = BTreeMap::new();
+    for map in held.into_iter().filter_map(|id| MapData::from_id(id).ok()) {
+        bytes.extend([(id(&map), memlock(&map))]);
+        bytes.extend(inner(map));
+    }
+    bytes.values().sum()
+}
+
+fn id(map: &MapData) -> u32 {
+    map.info().unwrap().id()
 }
 
 fn memlock(map: &MapData) -> u64 {
@@ -47,11 +54,12 @@ fn memlock(map: &MapData) -> u64 {
     info.lines().find_map(|line| line.strip_prefix("memlock:")).unwrap().trim().parse().unwrap()
 }
 
-/// Of the maps in an array of maps.
-fn inner_bytes(map: MapData) -> u64 {
-    let Ok(map) = Map::from_map_data(map) else { return 0 };
-    let Ok(outer) = ArrayOfMaps::<MapData, MapData>::try_from(map) else { return 0 };
-    (0..outer.len()).map_while(|index| outer.get(&index, 0).ok()).map(|inner| memlock(&inner)).sum()
+/// The maps in an array of maps, by id.
+fn inner(map: MapData) -> Vec<(u32, u64)> {
+    let Ok(map) = Map::from_map_data(map) else { return Vec::new() };
+    let Ok(outer) = ArrayOfMaps::<MapData, MapData>::try_from(map) else { return Vec::new() };
+    let inner = (0..outer.len()).map_while(|index| outer.get(&index, 0).ok());
+    inner.map(|map| (id(&map), memlock(&map))).collect()
 }
 
 /// What all processes hold together.
