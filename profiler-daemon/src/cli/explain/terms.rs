@@ -165,7 +165,8 @@ pub(super) static TERMS: &[Term] = &[
         &["unseen_ns"],
         "Wall time for which there is no record of what the thread did. Losses land here and never make another part \
          grow.",
-        "The rest of an interval whose switch was missed, beyond what the scheduler counted as run time.",
+        "The rest of an interval whose switch-out was missed, beyond what the scheduler counted as run time. A missed \
+         switch-in leaves none: the thread was off the CPU, and what it waited for is known.",
         "",
     ),
     term(
