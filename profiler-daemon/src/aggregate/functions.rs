@@ -8,34 +8,66 @@ use foldhash::fast::RandomState;
 use super::FastMap;
 use crate::model::{Frame, FrameKind, FunctionTime, Sample, Stacks, State};
 
-/// A number for the function of each frame: the same for all places in one function. Without a
-/// symbol each address is a function of its own.
-pub(super) fn identities(frames: &[Arc<Frame>]) -> Vec<u32> {
-    // By addresses of the names first, which most frames of a function share: to hash a name is to fetch it.
-    let address = |name: &Option<Arc<str>>| name.as_ref().map(Arc::as_ptr);
-    let mut by_address = FastMap::default();
-    let mut distinct = Vec::new();
-    let places: Vec<u32> = frames
-        .iter()
-        .map(|frame| {
-            let offset = if frame.function.is_none() { frame.offset } else { None };
-            *by_address.entry((frame.kind, address(&frame.function), address(&frame.module), offset)).or_insert_with(
-                || {
-                    distinct.push((frame.kind, frame.function.as_deref(), frame.module.as_deref(), offset));
-                    distinct.len() as u32 - 1
-                },
-            )
-        })
-        .collect();
-    let mut known = FastMap::with_capacity_and_hasher(distinct.len(), RandomState::default());
-    let numbers: Vec<u32> = distinct
-        .into_iter()
-        .map(|function| {
-            let next = known.len() as u32;
-            *known.entry(function).or_insert(next)
-        })
-        .collect();
-    places.into_iter().map(|place| numbers[place as usize]).collect()
+/// Numbers of the functions of frames: the same for all places in one function. Without a symbol each address is a
+/// function of its own.
+#[derive(Debug, Default)]
+pub(super) struct Functions<'a> {
+    known: FastMap<Function<'a>, u32>,
+    /// By number of the frame.
+    numbers: Vec<u32>,
+}
+
+/// What makes a function one: kind, name and module, and the address if there is no name.
+type Function<'a> = (FrameKind, Option<&'a str>, Option<&'a str>, Option<u64>);
+
+impl<'a> Functions<'a> {
+    pub(super) fn of(frames: &'a [Arc<Frame>]) -> Functions<'a> {
+        let mut functions = Functions {
+            known: FastMap::with_capacity_and_hasher(frames.len(), RandomState::default()),
+            numbers: Vec::with_capacity(frames.len()),
+        };
+        functions.add(frames);
+        functions
+    }
+
+    /// Goes on with these frames.
+    pub(super) fn add(&mut self, frames: &'a [Arc<Frame>]) {
+        let mut last: Option<(&Frame, u32)> = None;
+        for frame in frames {
+            // Those of a store are sorted by name, and share it: to hash a name is to fetch it.
+            let number = match last {
+                Some((last, number)) if is_surely_same(last, frame) => number,
+                _ => self.number(frame),
+            };
+            last = Some((&**frame, number));
+            self.numbers.push(number);
+        }
+    }
+
+    fn number(&mut self, frame: &'a Frame) -> u32 {
+        let offset = if frame.function.is_none() { frame.offset } else { None };
+        let function = (frame.kind, frame.function.as_deref(), frame.module.as_deref(), offset);
+        let next = self.known.len() as u32;
+        *self.known.entry(function).or_insert(next)
+    }
+
+    /// The number of each frame's function.
+    pub(super) fn numbers(&self) -> &[u32] {
+        &self.numbers
+    }
+
+    pub(super) fn into_numbers(self) -> Vec<u32> {
+        self.numbers
+    }
+}
+
+/// Whether two frames name their function by the same texts in memory. If not they may still be of the same one.
+fn is_surely_same(a: &Frame, b: &Frame) -> bool {
+    let same = |a: &Option<Arc<str>>, b: &Option<Arc<str>>| match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    a.kind == b.kind && a.function.is_some() && same(&a.function, &b.function) && same(&a.module, &b.module)
 }
 
 /// On-CPU time by function, largest self time first. A function counts once a stack, however often
@@ -100,6 +132,13 @@ impl Time {
 mod tests {
     use super::*;
     use crate::model::StackId;
+
+    fn identities(frames: &[Arc<Frame>]) -> Vec<u32> {
+        let (first, rest) = frames.split_at(frames.len() / 2);
+        let mut functions = Functions::of(first);
+        functions.add(rest);
+        functions.into_numbers()
+    }
 
     /// Stacks root first, as `main>work 40`: the function table as `name self total`.
     fn check(drawn: &[&str], expected: &[&str]) {

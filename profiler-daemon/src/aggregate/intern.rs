@@ -1,17 +1,12 @@
 //! Whole stacks out of the two halves that the kernel programs send, each distinct one kept once.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::FastMap;
-use crate::model::{Frame, StackId, Stacks, is_plumbing, note};
+use crate::model::{Frame, Frames, StackId, is_plumbing, note};
 use profiler_common::wire::{OffCpuKey, sampling};
-
-/// Frame indices of each half, leaf first, by its kernel-side id.
-pub(super) type Halves = FastMap<u64, Arc<[u32]>>;
 
 /// Whose stack it is: a sample's; a wait's; or that of a wait that was not walked.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,30 +17,31 @@ enum Kind {
     Skipped,
 }
 
-/// Gives out [`StackId`]s.
+/// Gives out [`StackId`]s. Frames keep the numbers that they have in the recording; notes from here come after them.
 pub(super) struct Interner<'a> {
-    symbolized: &'a HashMap<u64, Arc<[Arc<Frame>]>>,
-    /// By address: stacks share most of their frames, which then need not be compared.
-    shared: FastMap<*const Frame, u32>,
-    frames: FastMap<Place<'a>, u32>,
-    notes: HashMap<&'static str, u32>,
-    halves: Halves,
+    symbolized: &'a Frames,
+    notes: Vec<&'static str>,
     joined: FastMap<(u64, u64, Kind), StackId>,
     known: FastMap<Arc<[u32]>, StackId>,
-    stacks: Stacks,
+    stacks: Vec<Arc<[u32]>>,
+}
+
+/// What was given out.
+pub(super) struct Interned {
+    /// Numbers of the frames of each stack, leaf first.
+    pub(super) stacks: Vec<Arc<[u32]>>,
+    /// The frames that follow those of the recording.
+    pub(super) notes: Vec<Arc<Frame>>,
 }
 
 impl<'a> Interner<'a> {
-    pub(super) fn new(symbolized: &'a HashMap<u64, Arc<[Arc<Frame>]>>) -> Interner<'a> {
+    pub(super) fn new(symbolized: &'a Frames) -> Interner<'a> {
         Interner {
             symbolized,
-            shared: FastMap::default(),
-            frames: FastMap::default(),
-            notes: HashMap::new(),
-            halves: with_room(symbolized.len()),
+            notes: Vec::new(),
             joined: with_room(symbolized.len()),
             known: with_room(symbolized.len()),
-            stacks: Stacks::default(),
+            stacks: Vec::with_capacity(symbolized.len()),
         }
     }
 
@@ -68,8 +64,8 @@ impl<'a> Interner<'a> {
         }
         let frames = match self.half(user) {
             // Most samples.
-            Some(user) if kernel == 0 => user,
-            user_half => self.both(kernel, user, user_half.as_deref(), kind),
+            Some(user) if kernel == 0 => user.clone(),
+            user_half => self.both(kernel, user, user_half.map(|half| &**half), kind),
         };
         let id = self.keep(frames);
         self.joined.insert((kernel, user, kind), id);
@@ -82,11 +78,11 @@ impl<'a> Interner<'a> {
         if kernel != 0 {
             match self.half(kernel) {
                 Some(half) => {
-                    let named = |index: &u32| self.stacks.frames[*index as usize].function.as_deref();
-                    let is_way = |index: &u32| named(index).is_some_and(is_plumbing);
+                    let named = |number: &u32| self.symbolized.list()[*number as usize].function.as_deref();
+                    let is_way = |number: &u32| named(number).is_some_and(is_plumbing);
                     let start = match kind {
                         Kind::Sample => None,
-                        Kind::Wait | Kind::Skipped => half.iter().position(|index| !is_way(index)),
+                        Kind::Wait | Kind::Skipped => half.iter().position(|number| !is_way(number)),
                     };
                     frames.extend_from_slice(&half[start.unwrap_or(0)..]);
                 }
@@ -108,43 +104,33 @@ impl<'a> Interner<'a> {
         self.keep(Arc::new([frame]))
     }
 
-    /// All stacks, and the frames of each half.
-    pub(super) fn finish(self) -> (Stacks, Halves) {
-        (self.stacks, self.halves)
+    pub(super) fn finish(self) -> Interned {
+        let notes = self.notes.into_iter().map(|text| Frame::note(text).into());
+        Interned { stacks: self.stacks, notes: notes.collect() }
     }
 
     /// The frames of one half; `None` if there are none.
-    fn half(&mut self, id: u64) -> Option<Arc<[u32]>> {
-        if let Some(half) = self.halves.get(&id) {
-            return Some(half.clone());
-        }
-        let symbolized: &'a [Arc<Frame>] = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
-        let half: Arc<[u32]> = symbolized.iter().map(|frame| self.frame(frame)).collect();
-        self.halves.insert(id, half.clone());
-        Some(half)
+    fn half(&self, id: u64) -> Option<&'a Arc<[u32]>> {
+        self.symbolized.stack(id).filter(|half| !half.is_empty())
     }
 
-    fn frame(&mut self, frame: &'a Arc<Frame>) -> u32 {
-        *self.shared.entry(Arc::as_ptr(frame)).or_insert_with(|| {
-            let push = || push(&mut self.stacks.frames, frame.clone());
-            *self.frames.entry(Place::of(frame)).or_insert_with(push)
-        })
-    }
-
+    /// The number of a note. There are five.
     fn note_frame(&mut self, text: &'static str) -> u32 {
-        *self.notes.entry(text).or_insert_with(|| push(&mut self.stacks.frames, Frame::note(text).into()))
+        let index = self.notes.iter().position(|note| *note == text).unwrap_or_else(|| {
+            self.notes.push(text);
+            self.notes.len() - 1
+        });
+        (self.symbolized.list().len() + index) as u32
     }
 
     fn keep(&mut self, frames: Arc<[u32]>) -> StackId {
-        let stacks = &mut self.stacks.stacks;
-        *self.known.entry(frames).or_insert_with_key(|frames| StackId(push(stacks, frames.clone())))
+        let stacks = &mut self.stacks;
+        // Bounds on stacks and on frames of a stack keep both lists far below 2^32.
+        *self.known.entry(frames).or_insert_with_key(|frames| {
+            stacks.push(frames.clone());
+            StackId(stacks.len() as u32 - 1)
+        })
     }
-}
-
-/// Appends and tells where. Bounds on stacks and on frames of a stack keep both lists far below 2^32.
-fn push<T>(list: &mut Vec<T>, item: T) -> u32 {
-    list.push(item);
-    (list.len() - 1) as u32
 }
 
 /// A map that need not grow soon: to hash a stack again is to fetch it.
@@ -152,40 +138,16 @@ fn with_room<K, V>(stacks: usize) -> FastMap<K, V> {
     FastMap::with_capacity_and_hasher(stacks, RandomState::default())
 }
 
-/// A frame to look up. Equality is that of the frame; the hash reads its address only, where there
-/// is one, since names are long and one address has few frames: those inlined there.
-#[derive(PartialEq, Eq)]
-struct Place<'a> {
-    offset: Option<u64>,
-    line: Option<u32>,
-    frame: &'a Frame,
-}
-
-impl<'a> Place<'a> {
-    fn of(frame: &'a Frame) -> Place<'a> {
-        Place { offset: frame.offset, line: frame.line, frame }
-    }
-}
-
-impl Hash for Place<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.offset, self.line).hash(state);
-        if self.offset.is_none() {
-            self.frame.function.hash(state);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::FrameKind;
+    use crate::model::{FrameKind, Stacks};
 
     fn native(name: &str, offset: u64) -> Frame {
         Frame { kind: FrameKind::Native, offset: Some(offset), ..Frame::note(name) }
     }
 
-    fn symbolized(stacks: impl IntoIterator<Item = (u64, Vec<Frame>)>) -> HashMap<u64, Arc<[Arc<Frame>]>> {
+    fn symbolized(stacks: impl IntoIterator<Item = (u64, Vec<Frame>)>) -> Frames {
         stacks.into_iter().map(|(id, frames)| (id, frames.into_iter().map(Arc::new).collect())).collect()
     }
 
@@ -199,7 +161,9 @@ mod tests {
         ]);
         let mut interner = Interner::new(&symbolized);
         let ids: Vec<StackId> = ids.iter().map(|(kernel, user)| interner.stack(*kernel, *user)).collect();
-        let (stacks, _) = interner.finish();
+        let interned = interner.finish();
+        let frames = [symbolized.list(), &interned.notes].concat();
+        let stacks = Stacks { frames, stacks: interned.stacks };
         let drawn: Vec<String> =
             ids.iter().map(|id| stacks.get(*id).map(Frame::name).collect::<Vec<_>>().join(" < ")).collect();
         assert_eq!(drawn, expected);
@@ -231,8 +195,8 @@ mod tests {
         let mut interner = Interner::new(&symbolized);
         assert_eq!(interner.stack(0, 1), interner.stack(0, 2));
         assert_eq!(interner.note(note::STACK_NOT_SEEN), interner.stack(0, 0));
-        let (stacks, _) = interner.finish();
-        assert_eq!((stacks.stacks.len(), stacks.frames.len()), (2, 2));
+        let interned = interner.finish();
+        assert_eq!((interned.stacks.len(), symbolized.list().len(), interned.notes.len()), (2, 1, 1));
     }
 
     #[test]
@@ -241,7 +205,8 @@ mod tests {
         let symbolized = symbolized([(1, vec![inlined, native("main", 20)])]);
         let mut interner = Interner::new(&symbolized);
         let id = interner.stack(0, 1);
-        let names: Vec<String> = interner.finish().0.get(id).map(Frame::name).collect();
+        let numbers = &interner.finish().stacks[id.0 as usize];
+        let names: Vec<String> = numbers.iter().map(|number| symbolized.list()[*number as usize].name()).collect();
         assert_eq!(names, ["get", "main"]);
     }
 }

@@ -72,7 +72,10 @@ impl Merge {
         off_cpu.into_iter().for_each(|(key, value)| self.off_cpu(key, &value));
         waits.into_iter().for_each(|wait| self.wait(part, wait));
         stacks.into_iter().for_each(|(id, stack)| self.stack(id, stack));
-        frames.into_iter().for_each(|(id, frames)| self.frames(id, frames));
+        let numbers = self.adopt(frames.list().to_vec());
+        for (id, stack) in frames.stacks() {
+            self.frames(id, || stack.iter().map(|number| numbers[*number as usize]).collect());
+        }
     }
 
     /// Adds the time of a thread.
@@ -160,14 +163,24 @@ impl Merge {
         self.merged.capture.stacks.entry(id).or_insert(stack);
     }
 
-    /// Adds the frames of a stack by its kernel-side id.
-    pub fn frames(&mut self, id: u64, frames: Arc<[Arc<Frame>]>) {
-        self.merged.frames.entry(id).or_insert(frames);
+    /// Adds frames, which must differ from each other, and gives the numbers that [`Self::frames`] takes for them.
+    pub fn adopt(&mut self, frames: Vec<Arc<Frame>>) -> Vec<u32> {
+        self.merged.frames.adopt(frames)
+    }
+
+    /// Adds the frames of a stack by its kernel-side id, unless they are known.
+    pub fn frames(&mut self, id: u64, numbers: impl FnOnce() -> Arc<[u32]>) {
+        self.merged.frames.insert_numbers(id, numbers);
     }
 
     /// Whether the frames of a stack are known already.
     pub fn has_frames(&self, id: u64) -> bool {
-        self.merged.frames.contains_key(&id)
+        self.merged.frames.has(id)
+    }
+
+    /// Whether there are no frames yet.
+    pub fn is_without_frames(&self) -> bool {
+        self.merged.frames.is_empty()
     }
 
     /// All of it as one window; `None` if there was none. `target` says what it is.

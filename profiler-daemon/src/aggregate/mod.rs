@@ -4,6 +4,7 @@
 //! summed waits, and whatever of either has no place, so that visits add up to the ledger. Samples,
 //! gaps, functions and stack quality are four ways of summing the same visits.
 
+pub mod beside;
 mod functions;
 mod gaps;
 mod idle;
@@ -23,7 +24,9 @@ mod waits;
 
 use std::collections::HashMap;
 
-use crate::model::{Capture, Context, Recording, Window};
+use crate::model::{Capture, Context, Recording, Stacks, Window};
+use beside::both;
+use functions::Functions;
 use intern::Interner;
 use threads::Threads;
 
@@ -48,24 +51,43 @@ pub fn window(recording: Recording) -> Window {
     let Recording { mut capture, frames, programs: _, context } = recording;
     let Context { target, cpus, rate_hz, min_wait_ns, detail, mut losses, overhead, start, waker_names } = context;
     let mut threads = Threads::new(&capture.threads, waker_names);
-    let mut interner = Interner::new(&frames);
     sampled::share(&mut capture.off_cpu);
+    let long_waits = waits::longest(&capture.waits);
 
-    let (mut visits, samples_without_thread) = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);
-    let off_cpu = off_cpu::visits(&capture.off_cpu, &threads, &mut interner);
+    let name = || {
+        let functions = Functions::of(frames.list());
+        let paths = idle::paths(&frames, functions.numbers(), &capture.stacks);
+        (functions, paths)
+    };
+    let place = || {
+        let mut interner = Interner::new(&frames);
+        let on_cpu = on_cpu::visits(&capture.cpu_samples, &threads, &mut interner);
+        let off_cpu = off_cpu::visits(&capture.off_cpu, &threads, &mut interner);
+        let wait_stacks = waits::stacks(&long_waits, &mut interner);
+        (on_cpu, off_cpu, wait_stacks, interner.finish())
+    };
+    let ((mut functions, paths), ((mut visits, samples_without_thread), off_cpu, wait_stacks, interned)) =
+        both(name, place);
     visits.extend(off_cpu.visits);
     visits.sort_by_key(|visit| visit.thread);
-    let long_waits = waits::longest(&capture.waits);
-    let wait_stacks = waits::stacks(&long_waits, &mut interner);
-    let (stacks, halves) = interner.finish();
-
-    let functions = functions::identities(&stacks.frames);
-    idle::mark(&mut visits, &idle::paths(&stacks.frames, &functions, &halves, &capture.stacks));
+    idle::mark(&mut visits, &paths);
     threads.set_idle(&visits);
+    functions.add(&interned.notes);
+    let functions = functions.into_numbers();
+    let mut all_frames = frames.into_list();
+    all_frames.extend(interned.notes);
+    let stacks = Stacks { frames: all_frames, stacks: interned.stacks };
 
-    let waits = waits::waits(&long_waits, &wait_stacks, &visits, &threads, (start, capture.start));
-    let samples = samples::sum(&visits);
-    let quality = quality::of(&visits, &capture.stacks);
+    let on_cpu = || {
+        let samples = samples::sum(&visits);
+        let table = functions::table(&samples, &stacks, &functions);
+        (samples, table, quality::of(&visits, &capture.stacks))
+    };
+    let off_cpu_places = || {
+        let waits = waits::waits(&long_waits, &wait_stacks, &visits, &threads, (start, capture.start));
+        (gaps::gaps(&visits, &waits, &threads, &stacks), waits::listed(waits))
+    };
+    let ((samples, on_cpu, quality), (gaps, waits)) = both(on_cpu, off_cpu_places);
     losses.by_cause.insert("cpu_samples_without_thread", samples_without_thread);
     losses.by_cause.insert("off_cpu_without_thread", off_cpu.without_thread);
     losses.by_cause.insert("off_cpu_over_ledger_ns", off_cpu.over_ledger_ns);
@@ -79,9 +101,9 @@ pub fn window(recording: Recording) -> Window {
         min_wait_ns,
         detail,
         processes: threads.processes(),
-        gaps: gaps::gaps(&visits, &waits, &threads, &stacks),
-        on_cpu: functions::table(&samples, &stacks, &functions),
-        waits: waits::listed(waits),
+        gaps,
+        on_cpu,
+        waits,
         samples,
         on_cpu_quality: quality.on_cpu,
         off_cpu_quality: quality.off_cpu,

@@ -1,24 +1,22 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::*;
-use crate::model::{Capture, Frame, FrameKind, Ledger, MonoNs, RawStack, State, ThreadTime, UnixNs, WaitClass};
+use crate::model::{Capture, Frame, FrameKind, Frames, Ledger, MonoNs, RawStack, State, ThreadTime, UnixNs, WaitClass};
 use profiler_common::histogram::{BUCKETS, bucket};
 use profiler_common::wire::{self, CpuSample, Header, OffCpuKey, OffCpuValue, outcome};
 
 /// A capture drawn by hand: process 1, a window of 1,000 ns from 5,000.
 struct Drawn {
     capture: Capture,
-    frames: HashMap<u64, Arc<[Arc<Frame>]>>,
+    frames: Frames,
 }
 
 impl Drawn {
     fn new() -> Drawn {
         let capture = Capture { start: MonoNs(5_000), end: MonoNs(6_000), ..Capture::default() };
-        Drawn { capture, frames: HashMap::new() }
+        Drawn { capture, frames: Frames::default() }
     }
 
     /// A thread whose ledger has this on-CPU time and off-CPU time as (class, blocked, run-queue wait).
@@ -442,29 +440,18 @@ fn large() -> Drawn {
     drawn
 }
 
-/// CPU time of this thread: unlike the clock on the wall it does not count what else the machine does.
-fn cpu_time() -> Duration {
-    nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
-}
-
 #[test]
-fn a_large_capture_is_quick_and_always_gives_the_same_window() {
+fn a_large_capture_always_gives_the_same_window() {
     let drawn = large();
     let run = |off_cpu| {
         let capture = Capture { off_cpu, ..drawn.capture.clone() };
-        let started = cpu_time();
-        let window = window(Recording { capture, frames: drawn.frames.clone(), ..Recording::default() });
-        (window, cpu_time() - started)
+        window(Recording { capture, frames: drawn.frames.clone(), ..Recording::default() })
     };
-    let (first, took) = run(drawn.capture.off_cpu.clone());
+    let first = run(drawn.capture.off_cpu.clone());
     // A map that is filled anew has another order.
-    let (second, took_again) = run(drawn.capture.off_cpu.iter().map(|(key, value)| (*key, *value)).collect());
+    let second = run(drawn.capture.off_cpu.iter().map(|(key, value)| (*key, *value)).collect());
 
     assert_eq!((first.samples.len(), first.gaps.len()), (120_006, 20_000));
     assert!(first.samples == second.samples && first.gaps == second.gaps && first.on_cpu == second.on_cpu);
     assert_eq!(first.stacks.stacks, second.stacks.stacks);
-
-    // Without optimisation it is about eight times as slow.
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 6_000 } else { 300 });
-    assert!(took.min(took_again) < limit, "{took:?}, {took_again:?}");
 }

@@ -370,7 +370,12 @@ impl Pipeline {
             let samples = |outcome: usize| count(fault::counter::FRAME_POINTER + outcome as u32);
             std::array::from_fn(|outcome| (samples(outcome), 0))
         });
-        let mut window = aggregate::window(Recording { capture, frames, programs: Vec::new(), context });
+        let mut window = aggregate::window(Recording {
+            capture,
+            frames: frames.into_iter().collect(),
+            programs: Vec::new(),
+            context,
+        });
         window.frame_pointer_quality = compared.map(|outcomes| StackQuality { outcomes, ..StackQuality::default() });
         window.overhead.finish_ns =
             cost::own_cpu_ns().saturating_sub(self.cpu_before_ns).saturating_sub(window.overhead.daemon_ns);

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Capture, DetailLevels, Frame, Losses, Overhead, UnixNs};
+use super::{Capture, DetailLevels, Frames, Losses, Overhead, UnixNs};
 
 /// What was captured in one window, or in several that follow each other, with names but not yet ranked. The store keeps
 /// it, OTLP sends it, and `aggregate::window` makes of it what a person reads: so a report of what was stored is that of
@@ -11,9 +11,8 @@ pub struct Recording {
     /// Exact times, samples, sums and waits; stacks by their kernel-side ids.
     pub capture: Capture,
     /// Symbolized frames of each stack by its kernel-side id, leaf first, with a note at the root of those whose walk
-    /// stopped early. A stack that is missing here shows as a note and keeps its time. Stacks have most frames in common,
-    /// and should share them: equal frames are found fastest where they are one.
-    pub frames: HashMap<u64, Arc<[Arc<Frame>]>>,
+    /// stopped early. A stack that is missing here shows as a note and keeps its time.
+    pub frames: Frames,
     /// The programs that were seen, each once, by (pid, generation).
     pub programs: Vec<Program>,
     /// What goes with all of it.

@@ -9,6 +9,7 @@ use super::filter::Picked;
 use super::rows;
 use super::segment::Segment;
 use super::table::Text;
+use crate::aggregate::beside::both;
 use crate::aggregate::merge::{Merge, Part};
 use crate::model::{
     Context, DetailLevels, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, ThreadTime, UnixNs,
@@ -50,10 +51,32 @@ pub(super) fn read(
     picked: &Picked,
     merges: &mut [Merge],
 ) -> Result<(), StoreError> {
-    let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(()) };
+    // Of many windows most frames are needed, so they are read while it is found out which. If some are known from
+    // another segment, most of this one's may be.
+    if matches!(picked, Picked::All) && merges.len() == 1 && merges[0].is_without_frames() {
+        let (frames, stacks) = both(|| frames(segment, |_| true), || all_but_frames(segment, wanted, picked, merges));
+        return stacks?.merge(&frames?, merges);
+    }
+    let stacks = all_but_frames(segment, wanted, picked, merges)?;
+    let needed = stacks.needed(merges);
+    let frames = match needed.is_empty() {
+        true => Vec::new(),
+        false => frames(segment, |number| needed.get(number).is_some_and(|needed| *needed))?,
+    };
+    stacks.merge(&frames, merges)
+}
+
+/// Reads all but frames into the merges, and tells which stacks are used.
+fn all_but_frames<'a>(
+    segment: &'a Segment,
+    wanted: &[Wanted],
+    picked: &Picked,
+    merges: &mut [Merge],
+) -> Result<Stacks<'a>, StoreError> {
+    let mut stacks = Stacks::open(segment, merges.len())?;
+    let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else { return Ok(stacks) };
     let range = first.window..=last.window;
     let find = |window: u64| wanted.binary_search_by_key(&window, |it| it.window).ok().map(|index| wanted[index]);
-    let mut stacks = Stacks::open(segment, merges.len())?;
 
     for row in segment.windows::<rows::Program>(&(0..=*range.end()))? {
         let row = row?;
@@ -140,7 +163,7 @@ pub(super) fn read(
             merges[wanted.merge].wait(wanted.part, wait);
         }
     }
-    stacks.used(merges)
+    Ok(stacks)
 }
 
 /// What a window says beside its rows.
@@ -278,22 +301,44 @@ impl<'a> Stacks<'a> {
         &self.frames[start..self.ends[index]]
     }
 
+    /// Which frames the stacks have that were used and are not known from another segment, by their numbers.
+    fn needed(&self, merges: &[Merge]) -> Vec<bool> {
+        let is_new = |index: usize| self.used.iter().zip(merges).any(|(used, merge)| self.is_new(used, merge, index));
+        self.marked((0..self.rows.len()).filter(|index| is_new(*index)))
+    }
+
+    fn is_new(&self, used: &[bool], merge: &Merge, index: usize) -> bool {
+        used[index] && !merge.has_frames(self.rows[index].stack_id)
+    }
+
+    /// The frames that some stacks have, by their numbers.
+    fn marked(&self, stacks: impl Iterator<Item = usize>) -> Vec<bool> {
+        let mut marked: Vec<bool> = Vec::new();
+        for number in stacks.flat_map(|index| self.frames(index)).map(|number| *number as usize) {
+            if number >= marked.len() {
+                marked.resize(number + 1, false);
+            }
+            marked[number] = true;
+        }
+        marked
+    }
+
     /// Adds the stacks that were used, with their frames, unless they are known from another segment.
-    fn used(mut self, merges: &mut [Merge]) -> Result<(), StoreError> {
-        for (used, merge) in self.used.iter_mut().zip(&*merges) {
-            used.iter_mut().zip(&self.rows).for_each(|(used, row)| *used &= !merge.has_frames(row.stack_id));
-        }
-        let is_new = |index: &usize| self.used.iter().any(|used| used[*index]);
-        let new: Vec<usize> = (0..self.rows.len()).filter(is_new).collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let frames = frames(self.segment, new.iter().flat_map(|index| self.frames(*index)))?;
-        for index in new {
-            let row = &self.rows[index];
-            let frame = |number: &u32| frames[*number as usize].clone().expect("all that these stacks have are there");
-            let shared: Arc<[Arc<Frame>]> = self.frames(index).iter().map(frame).collect();
-            for (_, merge) in self.used.iter().zip(&mut *merges).filter(|(used, _)| used[index]) {
+    fn merge(self, frames: &[Option<Arc<Frame>>], merges: &mut [Merge]) -> Result<(), StoreError> {
+        for (used, merge) in self.used.iter().zip(merges) {
+            let new: Vec<usize> = (0..self.rows.len()).filter(|index| self.is_new(used, merge, *index)).collect();
+            // In the order of their numbers, so that frames of one function stay neighbours.
+            let marked = self.marked(new.iter().copied());
+            let chosen: Vec<usize> = (0..marked.len()).filter(|number| marked[*number]).collect();
+            let frame = |number: &usize| {
+                let frame = frames.get(*number).cloned().flatten();
+                frame.ok_or_else(|| StoreError::damaged(&self.segment.path, format!("there is no frame {number}")))
+            };
+            let adopted = merge.adopt(chosen.iter().map(frame).collect::<Result<_, _>>()?);
+            let mut numbers = vec![0; marked.len()];
+            chosen.iter().zip(adopted).for_each(|(number, adopted)| numbers[*number] = adopted);
+            for index in new {
+                let row = &self.rows[index];
                 if let Some(outcome) = row.outcome {
                     let raw = RawStack {
                         pid: row.pid,
@@ -306,8 +351,9 @@ impl<'a> Stacks<'a> {
                     };
                     merge.stack(row.stack_id, raw);
                 }
-                if !shared.is_empty() {
-                    merge.frames(row.stack_id, shared.clone());
+                let frames = self.frames(index);
+                if !frames.is_empty() {
+                    merge.frames(row.stack_id, || frames.iter().map(|number| numbers[*number as usize]).collect());
                 }
             }
         }
@@ -315,23 +361,13 @@ impl<'a> Stacks<'a> {
     }
 }
 
-/// The frames of these numbers, by number; the others stay absent.
-fn frames<'a>(
-    segment: &Segment,
-    numbers: impl Iterator<Item = &'a u32>,
-) -> Result<Vec<Option<Arc<Frame>>>, StoreError> {
-    let mut needed: Vec<bool> = Vec::new();
-    for number in numbers.map(|number| *number as usize) {
-        if number >= needed.len() {
-            needed.resize(number + 1, false);
-        }
-        needed[number] = true;
-    }
+/// The frames of the numbers that `needed` picks, by number; the others stay absent.
+fn frames(segment: &Segment, needed: impl Fn(usize) -> bool) -> Result<Vec<Option<Arc<Frame>>>, StoreError> {
     let kinds: BTreeMap<&str, FrameKind> =
         [FrameKind::Native, FrameKind::Kernel, FrameKind::Note].map(|kind| (kind.name(), kind)).into();
     let mut names: [Names; 4] = Default::default();
-    let mut frames = Vec::with_capacity(needed.len());
-    for (row, needed) in segment.windows::<rows::Frame>(&(0..=u64::MAX))?.zip(&needed) {
+    let mut frames = Vec::new();
+    for (number, row) in segment.windows::<rows::Frame>(&(0..=u64::MAX))?.enumerate() {
         let row = row?;
         let frame = || Frame {
             kind: kinds.get(&*row.kind.text()).copied().unwrap_or(FrameKind::Native),
@@ -343,10 +379,7 @@ fn frames<'a>(
             offset: row.offset,
             inlined: row.inlined,
         };
-        frames.push(needed.then(frame).map(Arc::new));
-    }
-    if frames.len() < needed.len() {
-        return Err(StoreError::damaged(&segment.path, format!("there is no frame {}", needed.len() - 1)));
+        frames.push(needed(number).then(frame).map(Arc::new));
     }
     Ok(frames)
 }

@@ -1,7 +1,6 @@
 //! A recording to the tables of its window.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::rows::{self, Tables};
@@ -237,7 +236,8 @@ struct Stacks<'a> {
     recording: &'a Recording,
     numbers: HashMap<u64, u32>,
     rows: Vec<rows::Stack>,
-    frame_numbers: HashMap<Place<'a>, u32>,
+    /// By number in the recording.
+    frame_numbers: Vec<Option<u32>>,
     frames: Vec<&'a Frame>,
 }
 
@@ -247,7 +247,7 @@ impl<'a> Stacks<'a> {
             recording,
             numbers: HashMap::new(),
             rows: Vec::new(),
-            frame_numbers: HashMap::new(),
+            frame_numbers: vec![None; recording.frames.list().len()],
             frames: Vec::new(),
         }
     }
@@ -262,8 +262,14 @@ impl<'a> Stacks<'a> {
         }
         let number = self.rows.len() as u32 + 1;
         self.numbers.insert(id, number);
-        let frames = self.recording.frames.get(&id).map_or(&[][..], |frames| &frames[..]);
-        let frames = frames.iter().map(|frame| self.frame(frame)).collect();
+        let frames = self
+            .recording
+            .frames
+            .stack(id)
+            .into_iter()
+            .flat_map(|numbers| numbers.iter())
+            .map(|frame| self.frame(*frame))
+            .collect();
         let raw = self.recording.capture.stacks.get(&id);
         self.rows.push(rows::Stack {
             stack: number,
@@ -278,10 +284,10 @@ impl<'a> Stacks<'a> {
         number
     }
 
-    fn frame(&mut self, frame: &'a Frame) -> u32 {
+    fn frame(&mut self, number: u32) -> u32 {
         let next = self.frames.len() as u32;
-        *self.frame_numbers.entry(Place(frame)).or_insert_with(|| {
-            self.frames.push(frame);
+        *self.frame_numbers[number as usize].get_or_insert_with(|| {
+            self.frames.push(&self.recording.frames.list()[number as usize]);
             next
         })
     }
@@ -299,20 +305,5 @@ impl<'a> Stacks<'a> {
             inlined: frame.inlined,
         };
         (self.rows, (0..).zip(self.frames).map(row).collect())
-    }
-}
-
-/// A frame to look up. Its hash reads its address only, where there is one: names are long, and one address has few
-/// frames.
-#[derive(PartialEq, Eq)]
-struct Place<'a>(&'a Frame);
-
-impl Hash for Place<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let frame = self.0;
-        (frame.offset, frame.line).hash(state);
-        if frame.offset.is_none() {
-            frame.function.hash(state);
-        }
     }
 }

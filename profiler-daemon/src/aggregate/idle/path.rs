@@ -1,12 +1,10 @@
 //! User stacks as the idle rule sees them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::super::FastMap;
-use super::super::intern::Halves;
 use super::names::{Role, role};
-use crate::model::{Frame, RawStack};
+use crate::model::{Frames, RawStack};
 use profiler_common::wire::outcome;
 
 /// What the rule asks of one user stack.
@@ -23,17 +21,13 @@ pub(in super::super) struct UserPath {
 pub(in super::super) type Paths = FastMap<u64, UserPath>;
 
 /// The paths of all user stacks; `functions` has a number for the function of each frame.
-pub(in super::super) fn paths(
-    frames: &[Arc<Frame>],
-    functions: &[u32],
-    halves: &Halves,
-    raw: &HashMap<u64, RawStack>,
-) -> Paths {
+pub(in super::super) fn paths(frames: &Frames, functions: &[u32], raw: &HashMap<u64, RawStack>) -> Paths {
     // By function: most functions are never near a wait, and to look through their names takes long.
-    let mut roles: Vec<Option<Role>> = vec![None; frames.len()];
+    let list = frames.list();
+    let mut roles: Vec<Option<Role>> = vec![None; list.len()];
     let mut role_of =
-        |index: u32| *roles[functions[index as usize] as usize].get_or_insert_with(|| role(&frames[index as usize]));
-    let user = halves.iter().filter_map(|(id, stack)| Some((*id, stack, raw.get(id).filter(|raw| !raw.kernel)?)));
+        |index: u32| *roles[functions[index as usize] as usize].get_or_insert_with(|| role(&list[index as usize]));
+    let user = frames.stacks().filter_map(|(id, stack)| Some((id, stack, raw.get(&id).filter(|raw| !raw.kernel)?)));
     user.map(|(id, stack, raw)| {
         let roles = stack.iter().map(|index| role_of(*index));
         let wait: Vec<Role> = roles.take_while(|role| *role != Role::Program).collect();

@@ -226,7 +226,7 @@ impl Work {
             context.losses.by_cause.insert(cause, count.saturating_sub(before));
         }
         forgotten.iter().for_each(|id| drop(self.names.remove(id)));
-        Recording { capture, frames, programs, context }
+        Recording { capture, frames: frames.into_iter().collect(), programs, context }
     }
 
     fn count(&self) {

@@ -7,11 +7,11 @@ use opentelemetry_proto::tonic::profiles::v1development::{Function, Line, Mappin
 
 use super::dictionary::{Dictionary, Value};
 use super::rows::{Kind, Place};
-use crate::model::{Frame, FrameKind, is_plumbing, note};
+use crate::model::{Frame, FrameKind, Frames, is_plumbing, note};
 
 /// Stacks of a recording as numbers of a dictionary.
 pub(super) struct Places<'a> {
-    symbolized: &'a HashMap<u64, Arc<[Arc<Frame>]>>,
+    symbolized: &'a Frames,
     stacks: HashMap<Place, i32>,
     /// Locations of each half by its kernel-side id, for waits without the way to the switch.
     halves: HashMap<(u64, bool), Arc<[i32]>>,
@@ -24,7 +24,7 @@ pub(super) struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub(super) fn new(symbolized: &'a HashMap<u64, Arc<[Arc<Frame>]>>) -> Places<'a> {
+    pub(super) fn new(symbolized: &'a Frames) -> Places<'a> {
         Places {
             symbolized,
             stacks: HashMap::new(),
@@ -82,8 +82,8 @@ impl<'a> Places<'a> {
         if let Some(half) = self.halves.get(&(id, is_wait)) {
             return Some(half.clone());
         }
-        let symbolized: &'a [Arc<Frame>] = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
-        let leads_to_switch = |frame: &Arc<Frame>| frame.function.as_deref().is_some_and(is_plumbing);
+        let symbolized: Vec<&'a Arc<Frame>> = self.symbolized.get(&id).filter(|frames| !frames.is_empty())?;
+        let leads_to_switch = |frame: &&Arc<Frame>| frame.function.as_deref().is_some_and(is_plumbing);
         let start = if is_wait { symbolized.iter().position(|frame| !leads_to_switch(frame)) } else { None };
         let mut rest = &symbolized[start.unwrap_or(0)..];
         let mut locations = Vec::with_capacity(rest.len());
@@ -100,9 +100,9 @@ impl<'a> Places<'a> {
     }
 
     /// The location of frames that share an address, innermost first.
-    fn location(&mut self, frames: &'a [Arc<Frame>], dictionary: &mut Dictionary) -> i32 {
+    fn location(&mut self, frames: &[&'a Arc<Frame>], dictionary: &mut Dictionary) -> i32 {
         let lines: Vec<Line> = frames.iter().map(|frame| self.line(frame, dictionary)).collect();
-        let outer = &frames[frames.len() - 1];
+        let outer = frames[frames.len() - 1];
         // No address is the last one, so that a limit can lie behind it.
         let address = outer.offset.unwrap_or(0).min(u64::MAX - 1);
         let mapping = match &outer.module {
