@@ -3,7 +3,11 @@
 use aya_ebpf::bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use aya_ebpf::helpers::generated::bpf_ringbuf_output;
 
+use aya_log_ebpf::warn;
+use profiler_common::fault;
+
 use crate::maps::{FAULTS, RING};
+use crate::task::{self, Task};
 
 /// Counts a fault or raises a counter of `profiler_common::fault`.
 #[inline(always)]
@@ -18,6 +22,14 @@ pub(crate) fn add(number: u32, more: u64) {
         // SAFETY: the slot belongs to this CPU.
         unsafe { *slot += more };
     }
+}
+
+/// A thread is missing from the ledger, since there was no memory for its state: counted, and told with its name.
+#[inline(always)]
+pub(crate) fn no_thread_state(task: Task) {
+    count(fault::THREAD_STATE);
+    let (pid, tid) = (task::pid(task), task::tid(task));
+    warn!((), "no memory for the state of thread {} of process {}: its time is not accounted", tid, pid);
 }
 
 /// Copies `bytes` bytes into the ring; the daemon polls, so nobody is woken. Counts `fault` and

@@ -7,11 +7,13 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{BtfTracePoint, Iter, PerfEvent, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use aya_log::EbpfLogger;
 use profiler_common::fault;
 use profiler_common::settings::{Control, Settings, filter};
-use profiler_common::wire::{OffCpuKey, OffCpuMapKey, OffCpuValue};
+use profiler_common::wire::{OffCpuKey, OffCpuValue};
 
 use super::pod::Plain;
+use super::sums::Sums;
 use super::tables::Tables;
 use crate::model::{Detail, MonoNs};
 
@@ -105,8 +107,10 @@ pub struct Kernel {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     control: Array<MapData, Plain<Control>>,
-    off_cpu: [HashMap<MapData, Plain<OffCpuMapKey>, Plain<OffCpuValue>>; 2],
+    off_cpu: [Sums; 2],
     faults: PerCpuArray<MapData, u64>,
+    /// Hands on what the programs say of what is rare.
+    log: EbpfLogger<&'static dyn log::Log>,
     /// Where unwind tables are written to.
     pub tables: Tables,
     active: u32,
@@ -127,8 +131,11 @@ impl Kernel {
             | (if wanted.cgroups.is_empty() { 0 } else { filter::CGROUPS })
             | (if wanted.all { filter::ALL } else { 0 });
         let settings = Plain(settings);
+        let log_level = log::max_level() as u8;
         let mut ebpf = EbpfLoader::new()
             .override_global("SETTINGS", &settings, true)
+            // What nobody reads is not even in the program that runs.
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
             .allow_unsupported_maps()
             .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
@@ -141,12 +148,13 @@ impl Kernel {
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?).map_err(in_map("RING"))?,
             control: Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(in_map("CONTROL"))?,
             off_cpu: [
-                HashMap::try_from(take(&mut ebpf, "OFF_CPU_A")?).map_err(in_map("OFF_CPU_A"))?,
-                HashMap::try_from(take(&mut ebpf, "OFF_CPU_B")?).map_err(in_map("OFF_CPU_B"))?,
+                Sums::new(take(&mut ebpf, "OFF_CPU_A")?).map_err(in_map("OFF_CPU_A"))?,
+                Sums::new(take(&mut ebpf, "OFF_CPU_B")?).map_err(in_map("OFF_CPU_B"))?,
             ],
             faults: PerCpuArray::try_from(take(&mut ebpf, "FAULTS")?).map_err(in_map("FAULTS"))?,
             tables: Tables::new(take(&mut ebpf, "SLABS")?, take(&mut ebpf, "RULES")?, take(&mut ebpf, "PROCESSES")?)
                 .map_err(in_map("SLABS"))?,
+            log: EbpfLogger::init(&mut ebpf).map_err(|_| KernelError::Missing("AYA_LOGS"))?,
             active: 0,
             epoch: 0,
             window: 0,
@@ -305,6 +313,11 @@ impl Kernel {
         Ok(())
     }
 
+    /// Writes what the programs said since to the log.
+    pub fn say(&mut self) {
+        self.log.flush();
+    }
+
     /// Hands every record in the ring to `take`. Returns how many there were.
     pub fn drain_ring(&mut self, mut take: impl FnMut(&[u8])) -> usize {
         let mut records = 0;
@@ -337,14 +350,10 @@ impl Kernel {
         let stop_ns = self.control.get(&0, 0).map_err(in_map("CONTROL"))?.0.stop_ns;
         self.set_control(stop_ns)?;
         wait_for_running_programs();
-        let map = &mut self.off_cpu[full];
-        let keys: Vec<_> = map.keys().collect::<Result<_, _>>().map_err(in_map("OFF_CPU"))?;
-        for key in keys {
-            let value = map.get(&key, 0).map_err(in_map("OFF_CPU"))?;
-            map.remove(&key).map_err(in_map("OFF_CPU"))?;
-            take(key.0.key, value.0, key.0.window == self.window);
-        }
-        Ok(())
+        let window = self.window;
+        self.off_cpu[full]
+            .drain(|key, value| take(key.key, *value, key.window == window))
+            .map_err(|error| in_map("OFF_CPU")(error.into()))
     }
 
     /// Faults and counters by number, summed over CPUs.

@@ -8,4 +8,5 @@ pub mod object;
 mod pod;
 pub mod preflight;
 pub mod settings;
+mod sums;
 pub mod tables;

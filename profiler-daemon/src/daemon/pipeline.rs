@@ -276,6 +276,8 @@ impl Pipeline {
                 _ = ticks.tick() => {
                     self.look_at_mappings();
                     self.unwinder.turn(&mut self.kernel.tables);
+                    self.rotation.programs.turn(&self.processes);
+                    self.kernel.say();
                     round += 1;
                     if round % TICKS_A_ROUND == 0 {
                         // What a round misses, the next one or the end makes up for.

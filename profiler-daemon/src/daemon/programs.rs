@@ -1,4 +1,4 @@
-//! What the programs of a window are known by. Read when a program is first seen: it may be gone when its window ends.
+//! What the programs of a window are known by. Found out when a program is first seen: it may be gone when its window ends.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,14 +13,48 @@ const MOST: usize = 65_536;
 pub(super) struct Programs {
     labels: Labels,
     known: HashMap<u32, BTreeMap<u32, Program>>,
+    /// Programs that are known by what they were before their exec, since the last turn and since the one before it.
+    fresh: [Vec<(u32, u32)>; 2],
 }
 
 impl Programs {
-    /// Reads what a program is known by, whose mappings have just been read.
+    /// Notes a program, whose mappings have just been read. Most programs that are begun live for milliseconds: to ask
+    /// /proc about each costs more than all that they do. So what was another program is asked a turn later, if it is
+    /// still there, and until then is known by what it was.
     pub(super) fn see(&mut self, pid: u32, generation: u32, processes: &Processes) {
         if self.known.len() >= MOST {
             return;
         }
+        let before = self.known.get(&pid).and_then(|programs| programs.range(..generation).next_back());
+        match before.map(|(_, before)| before.clone()) {
+            Some(before) => {
+                // Programs lie below their libraries.
+                let module = processes.mappings(pid, generation).iter().find_map(|mapping| match &mapping.backing {
+                    Backing::File(module) => Some(module),
+                    Backing::Anonymous(_) => None,
+                });
+                let mut program = Labels::after_exec(&before, generation, module.map(|module| module.path.clone()));
+                program.build_id = module.and_then(|module| module.build_id.clone());
+                self.known.entry(pid).or_default().insert(generation, program);
+                self.fresh[0].push((pid, generation));
+            }
+            None => self.ask(pid, generation, processes),
+        }
+    }
+
+    /// Asks about programs that have been there for a turn.
+    pub(super) fn turn(&mut self, processes: &Processes) {
+        for (pid, generation) in std::mem::take(&mut self.fresh[1]) {
+            let newest = self.known.get(&pid).and_then(|programs| programs.keys().next_back());
+            if newest == Some(&generation) {
+                self.ask(pid, generation, processes);
+            }
+        }
+        self.fresh.swap(0, 1);
+    }
+
+    /// Asks /proc what a program is known by. One that is gone stays what it is.
+    fn ask(&mut self, pid: u32, generation: u32, processes: &Processes) {
         if let Some(mut program) = self.labels.read(pid, generation) {
             let executable = program.executable.as_deref();
             program.build_id = processes.mappings(pid, generation).iter().find_map(|mapping| match &mapping.backing {

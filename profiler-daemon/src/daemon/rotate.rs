@@ -73,6 +73,8 @@ impl Pipeline {
             start: self.start.to_unix(),
             waker_names: waker_names(&capture),
         };
+        // Both turns of those that began just now.
+        (0..2).for_each(|_| self.rotation.programs.turn(&self.processes));
         let programs = self.rotation.programs.of(&capture.threads);
         let forgotten = self.forget()?;
         (self.rotation.lost, self.rotation.overhead) = (lost, overhead);

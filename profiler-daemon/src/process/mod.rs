@@ -29,6 +29,8 @@ use space::Space;
 
 /// Most bytes read of one maps file.
 const MOST_MAPS_BYTES: u64 = 64 << 20;
+/// Bytes of most maps files.
+const MAPS_BYTES: usize = 32 << 10;
 /// Most programs (processes, counted again at each exec) whose mappings are kept.
 const MOST_SPACES: usize = 32_768;
 
@@ -42,6 +44,8 @@ pub struct Processes {
     /// Readings so far: each has a version of its own.
     readings: u64,
     epochs: u32,
+    /// Holds a maps file while it is read.
+    buffer: Vec<u8>,
     maps_unreadable: u64,
     maps_read_late: u64,
     over_limit: u64,
@@ -94,6 +98,7 @@ impl Processes {
             spaces: 0,
             readings: 0,
             epochs: 0,
+            buffer: Vec::with_capacity(MAPS_BYTES),
             maps_unreadable: 0,
             maps_read_late: 0,
             over_limit: 0,
@@ -273,11 +278,20 @@ impl Processes {
 
     /// What /proc says now; `None` if the process is gone or has no memory of its own.
     fn read(&mut self, pid: u32) -> Option<Space> {
-        let mut maps = Vec::new();
-        File::open(format!("/proc/{pid}/maps")).ok()?.take(MOST_MAPS_BYTES).read_to_end(&mut maps).ok()?;
+        // Each reading of a piece costs a lock of the process: few large ones.
+        let mut maps = std::mem::take(&mut self.buffer);
+        maps.clear();
+        let space = self.read_into(pid, &mut maps);
+        maps.shrink_to(MAPS_BYTES);
+        self.buffer = maps;
+        space
+    }
+
+    fn read_into(&mut self, pid: u32, maps: &mut Vec<u8>) -> Option<Space> {
+        File::open(format!("/proc/{pid}/maps")).ok()?.take(MOST_MAPS_BYTES).read_to_end(maps).ok()?;
         let mut vdso = None;
         let mut mappings = Vec::new();
-        for entry in maps::executable(&maps) {
+        for entry in maps::executable(maps) {
             let backing = if entry.has_file() {
                 Backing::File(self.modules.of_mapping(pid, &entry))
             } else {

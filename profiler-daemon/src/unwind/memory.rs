@@ -52,6 +52,11 @@ impl Memory {
         self.free.len() as u64 * SLAB_WORDS as u64 * 4
     }
 
+    /// Whether more than three quarters of the budget is begun.
+    pub(super) fn may_run_out(&self) -> bool {
+        self.free.len() * 4 > self.most_slabs * 3
+    }
+
     /// The first place that has room. `None` if that would take more slabs than the budget has.
     pub(super) fn allocate(&mut self, words: usize) -> Option<Place> {
         if words > PART_WORDS {

@@ -21,7 +21,7 @@ const EVICTED_TURNS: u64 = 50;
 const FIRST_STAMP: u32 = 1 << 31;
 /// How often a table is tried that finds no room, a turn apart: freed room comes back some turns later.
 const PLACE_TRIES: u32 = 4;
-/// Every so many turns it is looked which tables were used.
+/// Every so many turns it is looked which tables were used, if the budget may run out.
 const LOOK_TURNS: u64 = 10;
 /// How long a file is kept that no process has mapped, a minute: programs that run again and again need no building.
 const UNMAPPED_TURNS: u64 = 600;
@@ -252,7 +252,9 @@ impl Unwinder {
         }
         self.load(kernel);
         if self.turn.is_multiple_of(LOOK_TURNS) {
-            self.look(kernel);
+            if self.memory.may_run_out() {
+                self.look(kernel);
+            }
             self.let_go();
         }
     }

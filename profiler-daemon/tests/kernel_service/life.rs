@@ -1,5 +1,6 @@
 //! Starts, stops, crashes, and configurations that are wrong.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -122,4 +123,17 @@ fn a_stop_while_it_starts_is_heard() {
     program.signal(Signal::SIGTERM);
     let ended = program.wait(SOON);
     assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+}
+
+/// What the kernel programs say stands in the same log, with the process that they say it of.
+#[test]
+fn lines_of_kernel_programs_are_in_the_log() {
+    let Some(kernel) = kernel() else { return };
+    let serve = Serve::start(&kernel, &CONFIG.replace("debug", "trace"));
+    let brief = Program::start(&mut Command::new("true"));
+    serve.wait_for(&format!("process {} runs another program", brief.pid()));
+    let log = serve.log();
+    let line = log.lines().find(|line| line.contains("runs another program")).unwrap();
+    println!("{line}");
+    assert!(line.contains(" trace "), "{line}");
 }

@@ -8,6 +8,7 @@ mod judge;
 mod life;
 mod memory;
 mod serve;
+mod soak;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -72,6 +72,10 @@ impl<'a> Serve<'a> {
         self.folder.path().join(name)
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.as_ref().unwrap().pid()
+    }
+
     pub(crate) fn signal(&mut self, signal: Signal) {
         self.program.as_mut().unwrap().signal(signal);
     }

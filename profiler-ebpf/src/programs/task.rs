@@ -48,7 +48,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: no arguments.
     initial.ledger.start_runnable(unsafe { bpf_ktime_get_ns() }, task::sum_exec_ns(child));
     if threads::create(child, initial).is_none() {
-        emit::count(fault::THREAD_STATE);
+        emit::no_thread_state(child);
     }
     if is_process {
         stack::inherit(parent.pid(), task::pid(child), generation);
@@ -84,12 +84,13 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
             // SAFETY: no arguments.
             initial.ledger.start_running(unsafe { bpf_ktime_get_ns() }, task::sum_exec_ns(current));
             if threads::create(current, initial).is_none() {
-                emit::count(fault::THREAD_STATE);
+                emit::no_thread_state(current);
                 return 0;
             }
             initial.generation
         }
     };
+    aya_log_ebpf::trace!((), "process {} runs another program", task::pid(current));
     let record = process_record(tag::EXEC, current, generation, 0);
     // SAFETY: a whole record.
     unsafe { emit::urgent(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
@@ -290,7 +291,7 @@ fn seed(scratch: &mut Scratch, task: Task) {
         initial.ledger.start_blocked(now_ns, sum_exec_ns, initial.place.class);
     }
     if threads::create(task, initial).is_none() {
-        emit::count(fault::THREAD_STATE);
+        emit::no_thread_state(task);
     }
 }
 

@@ -18,6 +18,8 @@ const MOST_ENVIRONMENT: u64 = 128 << 10;
 const MOST_CGROUP: u64 = 64 << 10;
 /// Most bytes read of `/proc/PID/stat`: 52 numbers and a name.
 const MOST_STAT: u64 = 4 << 10;
+/// Longest name of a thread in bytes. Source: `TASK_COMM_LEN`, include/linux/sched.h, less its NUL.
+const MOST_COMM: usize = 15;
 /// Longest service name in bytes. Anyone may name their program anything.
 const MOST_SERVICE: usize = 200;
 
@@ -66,6 +68,25 @@ impl Labels {
             unit: place.unit.map(Arc::from),
             service: cut(&service, MOST_SERVICE).into(),
         })
+    }
+
+    /// What a process is known by right after an exec, which may be gone before more can be asked: its environment is
+    /// read, its cgroup is the one that it had. `executable` is what it runs now.
+    pub fn after_exec(before: &Program, generation: u32, executable: Option<Arc<str>>) -> Program {
+        let environment = bounded(before.pid, "environ", MOST_ENVIRONMENT).unwrap_or_default();
+        let of_path =
+            |cgroup: &Arc<str>| cgroup_path::Paths::parse(format!("0::{cgroup}\n").as_bytes()).place().service;
+        let named = environment::service(&environment).or_else(|| before.cgroup.as_ref().and_then(of_path));
+        let file_name = executable.as_deref().and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty());
+        let name = file_name.unwrap_or(&before.comm);
+        Program {
+            generation,
+            comm: cut(name, MOST_COMM).into(),
+            service: cut(named.as_deref().unwrap_or(name), MOST_SERVICE).into(),
+            executable: executable.clone(),
+            build_id: None,
+            ..before.clone()
+        }
     }
 
     /// Birth times count from boot, time in suspend included.
@@ -191,6 +212,32 @@ mod tests {
         let name = format!("{}é", "x".repeat(MOST_SERVICE - 1));
         let sleeper = Sleeper::start(Command::new("sleep").arg("100").env("OTEL_SERVICE_NAME", &name));
         sleeper.labels(|labels| *labels.service == name[..MOST_SERVICE - 1]);
+    }
+
+    #[test]
+    fn an_exec_keeps_what_it_cannot_change() {
+        let sleeper = Sleeper::start(Command::new("sleep").arg("100").env_clear().env("OTEL_SERVICE_NAME", "shop"));
+        sleeper.labels(|labels| &*labels.service == "shop");
+        // Nobody has so high a process id.
+        let check = |pid: u32, cgroup: &str, executable: Option<&str>, comm: &str, service: &str| {
+            let before = Program {
+                pid,
+                comm: "sh".into(),
+                executable: Some("/bin/sh".into()),
+                build_id: Some("abc".into()),
+                cgroup: Some(cgroup.into()),
+                unit: Some("b.service".into()),
+                service: "old".into(),
+                ..Program::default()
+            };
+            let after = Labels::after_exec(&before, 4, executable.map(Arc::from));
+            assert_eq!((after.generation, &*after.comm, &*after.service), (4, comm, service));
+            assert_eq!((after.cgroup, after.unit, after.build_id), (before.cgroup, before.unit, None));
+        };
+        check(sleeper.0.id(), "/system.slice/b.service", Some("/bin/true"), "true", "shop");
+        check(u32::MAX, "/system.slice/b.service", Some("/bin/true"), "true", "b");
+        check(u32::MAX, "/", Some("/usr/bin/a-rather-long-name"), "a-rather-long-n", "a-rather-long-name");
+        check(u32::MAX, "/", None, "sh", "sh");
     }
 
     #[test]
