@@ -53,10 +53,12 @@ pub struct Offsets {
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
     pub kernfs_id: u32,
-    /// `task_struct.thread_info.status`, whose bit 1 marks a 32-bit system call on x86-64.
+    /// Word of `task_struct.thread_info` that marks a 32-bit system call: `status` on x86-64, `flags` on aarch64.
     pub task_status: u32,
     /// `task_struct.stack`: where the kernel stack begins.
     pub task_stack: u32,
+    /// `pt_regs.orig_ax` on x86-64, `pt_regs.syscallno` on aarch64: the system call.
+    pub regs_syscall: u32,
 }
 
 impl Offsets {
@@ -82,6 +84,8 @@ pub mod filter {
 pub struct Settings {
     /// Waits at least this long are also sent one by one, in nanoseconds.
     pub min_wait_ns: u64,
+    /// Bits that addresses of user space have. Above them aarch64 may sign an address.
+    pub user_addresses: u64,
     /// Bits of [`filter`].
     pub filter: u32,
     /// Our own process, never accounted under [`filter::ALL`].

@@ -9,6 +9,7 @@
 mod emit;
 mod filter;
 mod lend;
+mod machine;
 mod maps;
 mod programs;
 mod regs;

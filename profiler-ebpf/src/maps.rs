@@ -15,14 +15,15 @@ use profiler_ebpf::rules::ledger::{Interval, Ledger};
 use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::sums::{Place, Sums};
 
+use crate::machine::Registers;
 use crate::stack::Walk;
 use crate::stack::{KernelKey, Owner};
-use crate::task::Registers;
 
 /// Set by the daemon before loading; constants to the verifier.
 #[unsafe(no_mangle)]
 static SETTINGS: Settings = Settings {
     min_wait_ns: 0,
+    user_addresses: 0,
     filter: 0,
     own_pid: 0,
     switch_has_state: 0,
@@ -189,6 +190,8 @@ pub(crate) struct Scratch {
     pub(crate) reach: u32,
     /// All ones if the walk looked at the frame pointer that the leaf had, else 0.
     pub(crate) bp_mask: u64,
+    /// Where the leaf returns to if the walk looked at that register, else 0.
+    pub(crate) link: u64,
     /// Frames found in the kernel stretch so far.
     pub(crate) found: u32,
     pub(crate) wait: Wait,

@@ -3,22 +3,23 @@
 
 #[cfg(not(feature = "hashed-threads"))]
 mod by {
-    use aya_ebpf::bindings::{bpf_perf_event_data, pt_regs};
+    use aya_ebpf::bindings::bpf_perf_event_data;
     use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
     use core::ffi::c_void;
 
+    use crate::machine::UserRegisters;
     use crate::maps::Thread;
     use crate::task::{self, Task};
     use crate::threads;
 
     /// Where the registers lie.
-    pub(crate) type Regs = *const pt_regs;
+    pub(crate) type Regs = *const UserRegisters;
 
     /// The registers of a task, at the top of its kernel stack.
     #[inline(always)]
     pub(crate) fn of(task: Task) -> Regs {
         // SAFETY: the helper accepts any typed task.
-        unsafe { bpf_task_pt_regs(task) as *const pt_regs }
+        unsafe { bpf_task_pt_regs(task) as Regs }
     }
 
     /// How far above a program's context they lie.
@@ -36,8 +37,8 @@ mod by {
     }
 
     macro_rules! reg {
-        ($regs:expr, $register:ident) => {
-            (&raw const (*$regs).$register).read_volatile()
+        ($regs:expr, $($register:tt)+) => {
+            (&raw const (*$regs).$($register)+).read_volatile()
         };
     }
     pub(crate) use reg;
@@ -84,12 +85,13 @@ mod by {
 
 #[cfg(feature = "hashed-threads")]
 mod by {
-    use aya_ebpf::bindings::{bpf_perf_event_data, pt_regs};
+    use aya_ebpf::bindings::bpf_perf_event_data;
     use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_task_pt_regs};
     use core::ffi::c_void;
 
+    use crate::machine::{self, KERNEL_STACK_BYTES, UserRegisters};
     use crate::maps::{self, Thread, setting};
-    use crate::task::{self, KERNEL_STACK_BYTES, Task};
+    use crate::task::{self, Task};
     use crate::threads;
 
     /// Where the registers lie: an address without a type.
@@ -107,7 +109,7 @@ mod by {
 
     #[inline(always)]
     fn top(stack: u64) -> Regs {
-        stack + KERNEL_STACK_BYTES - size_of::<pt_regs>() as u64
+        stack + KERNEL_STACK_BYTES - size_of::<UserRegisters>() as u64
     }
 
     /// How far above a program's context they lie. The verifier takes no pointer from a number, so that both become
@@ -133,7 +135,7 @@ mod by {
 
     macro_rules! reg {
         ($regs:expr, $register:ident) => {
-            $crate::task::probe::<u64>($regs + core::mem::offset_of!(aya_ebpf::bindings::pt_regs, $register) as u64)
+            $crate::task::probe::<u64>($regs + core::mem::offset_of!($crate::machine::UserRegisters, $register) as u64)
         };
     }
     pub(crate) use reg;
@@ -174,11 +176,11 @@ mod by {
         /// As [`task::syscall`].
         #[inline(always)]
         pub(crate) fn syscall(self, regs: Regs) -> i32 {
+            let number = machine::system_call(regs);
             // SAFETY: no arguments; any bit pattern is a number.
-            let (number, status): (u64, u32) = unsafe {
-                (reg!(regs, orig_rax), task::probe(bpf_get_current_task() + u64::from(setting!(offsets.task_status))))
-            };
-            task::call(number as i64, status)
+            task::call(number, unsafe {
+                task::probe(bpf_get_current_task() + u64::from(setting!(offsets.task_status)))
+            })
         }
     }
 }

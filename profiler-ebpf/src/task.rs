@@ -7,11 +7,11 @@
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::limits::COMM_BYTES;
-use profiler_common::wire::frame;
 use profiler_ebpf::rules::class::{self, Call};
 
+use crate::machine;
 use crate::maps::setting;
-use crate::regs::{Regs, reg};
+use crate::regs::Regs;
 
 pub(crate) type Task = *mut task_struct;
 
@@ -19,9 +19,6 @@ pub(crate) type Task = *mut task_struct;
 pub(crate) const TASK_DEAD: u32 = 0x80;
 /// Bit of `task_struct.flags`. Source: `PF_KTHREAD`, include/linux/sched.h.
 const PF_KTHREAD: u32 = 0x0020_0000;
-/// Size of a kernel stack, on whose top the user registers lie. Source: `THREAD_SIZE`, x86-64.
-pub(crate) const KERNEL_STACK_BYTES: u64 = 16 << 10;
-
 /// Loads a member of a typed kernel pointer.
 ///
 /// # Safety
@@ -104,60 +101,18 @@ pub(crate) fn cgroup_id(task: Task) -> u64 {
     }
 }
 
-/// The three registers that a memo compares. `ip` carries the bit `frame::EXACT`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Registers {
-    pub(crate) ip: u64,
-    pub(crate) sp: u64,
-    pub(crate) bp: u64,
-}
-
-/// Reads registers that were saved in this system call, negative if in none.
-#[inline(always)]
-pub(crate) fn registers(regs: Regs, syscall: i32) -> Registers {
-    let exact = if is_exact(regs, syscall) { frame::EXACT } else { 0 };
-    // SAFETY: `regs` comes from `regs::of` or `regs::interrupted`.
-    unsafe { Registers { ip: reg!(regs, rip) | exact, sp: reg!(regs, rsp), bp: reg!(regs, rbp) } }
-}
-
-/// Reads the general registers into `all`, by their DWARF numbers. Source: System V ABI for x86-64,
-/// figure 3.36.
-#[inline(always)]
-pub(crate) fn all_registers(regs: Regs, all: &mut [u64; 16]) {
-    macro_rules! copy {
-        ($($number:literal $register:ident),*) => {
-            // SAFETY: as in `registers`.
-            unsafe { $(all[$number] = reg!(regs, $register);)* }
-        };
-    }
-    copy!(0 rax, 1 rdx, 2 rcx, 3 rbx, 4 rsi, 5 rdi, 6 rbp, 7 rsp);
-    copy!(8 r8, 9 r9, 10 r10, 11 r11, 12 r12, 13 r13, 14 r14, 15 r15);
-}
-
-/// Whether execution was interrupted right at the saved `rip`, so that it is no return address. The
-/// instruction `syscall` leaves the address behind itself in rcx; a signal's handler, or a call that
-/// is begun again, has another `rip`.
-#[inline(always)]
-fn is_exact(regs: Regs, syscall: i32) -> bool {
-    // SAFETY: as in `registers`.
-    syscall < 0 || unsafe { reg!(regs, rip) != reg!(regs, rcx) }
-}
-
 /// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`].
 #[inline(always)]
 pub(crate) fn syscall(task: Task, regs: Regs) -> i32 {
-    // SAFETY: as in `registers` and `member!`.
-    let (number, status) = unsafe { (reg!(regs, orig_rax) as i64, load(task, setting!(offsets.task_status))) };
-    call(number, status)
+    // SAFETY: as in `member!`.
+    let status = unsafe { load(task, setting!(offsets.task_status)) };
+    call(machine::system_call(regs), status)
 }
 
-/// The system call by the saved number and `thread_info.status`.
+/// The system call by the saved number and `thread_info`.
 #[inline(always)]
 pub(crate) fn call(number: i64, status: u32) -> i32 {
-    /// Source: `TS_COMPAT`, arch/x86/include/asm/thread_info.h.
-    const TS_COMPAT: u32 = 2;
-    let compat = if status & TS_COMPAT != 0 { class::COMPAT } else { 0 };
+    let compat = if status & machine::COMPAT != 0 { class::COMPAT } else { 0 };
     if number < 0 { -1 } else { (number as i32 & i32::MAX) | compat }
 }
 
@@ -166,16 +121,9 @@ pub(crate) fn call(number: i64, status: u32) -> i32 {
 pub(crate) fn wait_class(task: Task, regs: Regs, syscall: i32) -> u32 {
     let file_mode = match class::call(syscall) {
         Call::Class(_) => 0,
-        Call::Read | Call::Write => file_mode(task, descriptor(regs)),
+        Call::Read | Call::Write => file_mode(task, machine::argument(regs)),
     };
     class::wait(syscall, in_iowait(task), file_mode)
-}
-
-/// The descriptor that a reading or writing system call was given.
-#[inline(always)]
-pub(crate) fn descriptor(regs: Regs) -> u64 {
-    // SAFETY: as in `registers`.
-    unsafe { reg!(regs, rdi) }
 }
 
 /// Mode of the inode behind a descriptor of the task; 0 if it has none or may not be read.

@@ -82,14 +82,18 @@ pub(super) fn mark(visits: &mut [Visit<'_>], paths: &Paths) {
     }
 }
 
-/// System call numbers of x86-64. Source: arch/x86/entry/syscalls/syscall_64.tbl.
+/// System call numbers of the machine that is watched.
 mod syscall {
-    pub(super) const READ: i32 = 0;
-    pub(super) const PAUSE: i32 = 34;
-    pub(super) const ACCEPT: i32 = 43;
-    pub(super) const RT_SIGTIMEDWAIT: i32 = 128;
-    pub(super) const RT_SIGSUSPEND: i32 = 130;
-    pub(super) const ACCEPT4: i32 = 288;
+    pub(super) const READ: i32 = libc::SYS_read as i32;
+    pub(super) const ACCEPT: i32 = libc::SYS_accept as i32;
+    pub(super) const ACCEPT4: i32 = libc::SYS_accept4 as i32;
+    pub(super) const RT_SIGTIMEDWAIT: i32 = libc::SYS_rt_sigtimedwait as i32;
+    pub(super) const RT_SIGSUSPEND: i32 = libc::SYS_rt_sigsuspend as i32;
+    #[cfg(target_arch = "x86_64")]
+    pub(super) const PAUSE: i32 = libc::SYS_pause as i32;
+    /// No call: C libraries use another one.
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) const PAUSE: i32 = i32::MIN;
 }
 
 /// Which waits can be idle: by class, system call, and whether the stack's leaf parks.

@@ -36,11 +36,13 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         css_set_dfl_cgrp: byte(&["css_set", "dfl_cgrp"])?,
         cgroup_kn: byte(&["cgroup", "kn"])?,
         kernfs_id: byte(&["kernfs_node", "id"])?,
-        task_status: byte(&["task_struct", "thread_info", "status"])?,
+        task_status: byte(&["task_struct", "thread_info", machine::THREAD_STATUS])?,
         task_stack: task("stack")?,
+        regs_syscall: byte(&["pt_regs", machine::SYSTEM_CALL])?,
     };
     Ok(Settings {
         own_pid: std::process::id(),
+        user_addresses: user_addresses(),
         // The context counts as the first parameter.
         switch_has_state: u32::from(btf.parameters("btf_trace_sched_switch") == Some(5)),
         kernel_reads: u32::from(!is_confidential()),
@@ -52,6 +54,25 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         offsets,
         ..Settings::default()
     })
+}
+
+/// What kernels call the same on different processors. Source: arch/x86/include/asm and arch/arm64/include/asm,
+/// ptrace.h and thread_info.h.
+#[cfg(not(target_arch = "aarch64"))]
+mod machine {
+    pub(super) const THREAD_STATUS: &str = "status";
+    pub(super) const SYSTEM_CALL: &str = "orig_ax";
+}
+#[cfg(target_arch = "aarch64")]
+mod machine {
+    pub(super) const THREAD_STATUS: &str = "flags";
+    pub(super) const SYSTEM_CALL: &str = "syscallno";
+}
+
+/// Bits of addresses in user space: stacks lie at its very top, as far as programs get to without asking for more.
+fn user_addresses() -> u64 {
+    let on_stack = 0_u8;
+    u64::MAX >> (&raw const on_stack as u64).leading_zeros()
 }
 
 /// The scheduler tick: what the coarse clock advances by.

@@ -8,10 +8,10 @@ use aya_ebpf::programs::PerfEventContext;
 use profiler_common::fault;
 use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
-use crate::emit;
 use crate::maps::{Scratch, scratch, setting};
 use crate::regs::{self, Current, Regs};
 use crate::stack::{self, Owner};
+use crate::{emit, machine};
 
 /// Addresses of the kernel have the highest bit set.
 const KERNEL_ADDRESS: u64 = 1 << 63;
@@ -29,9 +29,7 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     let (scratch, generation) = unsafe { (&mut *scratch, (*thread).generation) };
     let pid = current.pid();
     let interrupted: *const bpf_perf_event_data = ctx.as_ptr().cast();
-    // SAFETY: the context of a perf event program starts with the interrupted registers.
-    let ip = unsafe { (&raw const (*interrupted).regs.rip).read_volatile() };
-    let in_kernel = ip & KERNEL_ADDRESS != 0;
+    let in_kernel = machine::interrupted_at(&ctx) & KERNEL_ADDRESS != 0;
     let owner = Owner { pid, generation };
     let user_stack = if in_kernel {
         let regs = current.regs();

@@ -8,6 +8,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use profiler_common::settings::Control;
 use profiler_common::wire::{Wait, sampling, tag, thread_flag, waker_flag};
 use profiler_common::{class, fault};
+use profiler_ebpf::order::raise;
 use profiler_ebpf::rules::class::{self as calls, Call};
 use profiler_ebpf::rules::ledger::Missed;
 use profiler_ebpf::rules::memo::NO_DESCRIPTOR;
@@ -18,8 +19,8 @@ use crate::programs::sums;
 use crate::programs::task::write_totals;
 use crate::regs::{self, Current};
 use crate::stack::{self, KernelPlace, Owner};
-use crate::task::{self, KERNEL_STACK_BYTES, TASK_DEAD, Task};
-use crate::{emit, lend, threads};
+use crate::task::{self, TASK_DEAD, Task};
+use crate::{emit, lend, machine, threads};
 
 /// A CPU goes from one thread to another: the one's run ends, the other's wait ends.
 #[btf_tracepoint(function = "sched_switch")]
@@ -88,7 +89,7 @@ fn switch_out(
     if blocks && !ended {
         let descriptor = match calls::call(call) {
             Call::Class(_) => NO_DESCRIPTOR,
-            Call::Read | Call::Write => task::descriptor(regs),
+            Call::Read | Call::Write => machine::argument(regs),
         };
         let descriptor = launder(&mut scratch.any, descriptor);
         let read_mode = || if descriptor == NO_DESCRIPTOR { 0 } else { task::file_mode(prev, descriptor) };
@@ -107,7 +108,7 @@ fn switch_out(
         (user_stack, sampling) = stack::user_of_wait(scratch, thread, regs, syscall, owner, now_ns);
     }
     let generation = thread.generation;
-    begin(&mut thread.switch_seq);
+    raise(&mut thread.switch_seq);
     let before = thread.ledger.missed_interval(now_ns, task::sum_exec_ns(prev));
     if before.start_ns != 0 {
         // Nobody saw its switch-in: the wait that this ended belongs to the place before this one.
@@ -117,7 +118,7 @@ fn switch_out(
     }
     thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation, sampling };
     let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);
-    end(&mut thread.switch_seq);
+    raise(&mut thread.switch_seq);
     count_missed(missed);
 
     if ended {
@@ -161,7 +162,7 @@ fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u6
 
 #[inline(always)]
 fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64, active: u32) {
-    begin(&mut thread.switch_seq);
+    raise(&mut thread.switch_seq);
     let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
     // Before the end: whoever reads the thread finds a wait either open or summed.
@@ -170,7 +171,7 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
         scratch.interval = interval;
         sums::add_elsewhere(lend::scratch(scratch), lend::thread(thread), active);
     }
-    end(&mut thread.switch_seq);
+    raise(&mut thread.switch_seq);
     count_missed(missed);
     if total_ns == 0 {
         return;
@@ -213,32 +214,21 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let thread = unsafe { &mut *thread };
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    begin(&mut thread.wake_seq);
+    raise(&mut thread.wake_seq);
     let was_blocked = thread.ledger.wake(now_ns);
-    end(&mut thread.wake_seq);
+    raise(&mut thread.wake_seq);
     // A wait that is short so far is hardly one that is sent by itself: most wake-ups are spared this.
     if was_blocked && thread.ledger.open_blocked_ns >= setting!(min_wait_ns) / 2 {
         let current = Current::get();
         // Whether the context lies on the task's own stack: from kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,
         // which then holds the registers of no system call.
         let regs = current.regs();
-        let in_task =
-            regs::distance(regs, ctx.as_ptr(), scratch::TASK) < KERNEL_STACK_BYTES && current.syscall(regs) >= 0;
+        let in_task = regs::distance(regs, ctx.as_ptr(), scratch::TASK) < machine::KERNEL_STACK_BYTES
+            && current.syscall(regs) >= 0;
         thread.waker = u64::from(current.pid()) << 32 | u64::from(current.tid());
         thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
     }
     0
-}
-
-#[inline(always)]
-fn begin(seq: &mut u32) {
-    // SAFETY: a plain member; volatile keeps the order, which x86 keeps for stores as well.
-    unsafe { (&raw mut *seq).write_volatile(*seq + 1) };
-}
-
-#[inline(always)]
-fn end(seq: &mut u32) {
-    begin(seq);
 }
 
 #[inline(always)]

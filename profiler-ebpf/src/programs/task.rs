@@ -8,6 +8,7 @@ use core::ffi::c_void;
 use profiler_common::settings::Control;
 use profiler_common::wire::{Exec, Header, OffCpuKey, ThreadTotals, tag, thread_flag};
 use profiler_common::{class, fault};
+use profiler_ebpf::order::load_first;
 use profiler_ebpf::rules::ledger::state;
 use profiler_ebpf::rules::sums::Sums;
 
@@ -253,8 +254,7 @@ extern "C" fn sleepers(ctx: *mut c_void) -> i32 {
 
 #[inline(always)]
 fn sequences(thread: &Thread) -> (u32, u32) {
-    // SAFETY: plain members; volatile keeps the two reads apart.
-    unsafe { ((&raw const thread.switch_seq).read_volatile(), (&raw const thread.wake_seq).read_volatile()) }
+    (load_first(&thread.switch_seq), load_first(&thread.wake_seq))
 }
 
 /// Copies sums that may change meanwhile; word by word, since a plain copy would become a byte loop.

@@ -1,8 +1,15 @@
 //! What a blocked thread waits for, told by its system call, its descriptor's kind and the
-//! scheduler's I/O flag. System call numbers are those of x86-64.
-//! Source: arch/x86/entry/syscalls/syscall_64.tbl.
+//! scheduler's I/O flag. Each processor has its own numbers of system calls.
 
 use profiler_common::class;
+
+pub mod aarch64;
+pub mod x86_64;
+
+#[cfg(bpf_target_arch = "aarch64")]
+use aarch64 as machine;
+#[cfg(not(bpf_target_arch = "aarch64"))]
+use x86_64 as machine;
 
 /// File type bits of an inode's mode, as in `stat(2)`.
 pub mod mode {
@@ -35,47 +42,21 @@ pub enum Call {
     Write,
 }
 
-/// Sorts a system call. `syscall` is negative outside of system calls, that is in an exception.
+/// Sorts a system call of this machine. `syscall` is negative outside of system calls, that is in an exception.
 #[inline(always)]
 pub fn call(syscall: i32) -> Call {
-    match syscall {
-        // Exceptions and interrupts store −1: a fault put the thread to sleep.
-        i32::MIN..=-1 => Call::Class(class::PAGE_FAULT),
-        // read, pread64, readv, preadv, preadv2, splice, tee
-        0 | 17 | 19 | 295 | 327 | 275 | 276 => Call::Read,
-        // write, pwrite64, writev, sendfile, pwritev, pwritev2, vmsplice
-        1 | 18 | 20 | 40 | 296 | 328 | 278 => Call::Write,
-        // futex, futex_waitv, futex_wait
-        202 | 449 | 455 => Call::Class(class::LOCK),
-        // nanosleep, clock_nanosleep
-        35 | 230 => Call::Class(class::SLEEP),
-        // poll, select, epoll_wait_old, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2
-        7 | 23 | 215 | 232 | 270 | 271 | 281 | 441 => Call::Class(class::POLL_IDLE),
-        // recvfrom, recvmsg, recvmmsg
-        45 | 47 | 299 => Call::Class(class::SOCKET_RECV),
-        // sendto, sendmsg, sendmmsg
-        44 | 46 | 307 => Call::Class(class::SOCKET_SEND),
-        // connect, accept, accept4
-        42 | 43 | 288 => Call::Class(class::SOCKET_ACCEPT),
-        // wait4, waitid; clone, vfork and clone3 wait for the child's exec
-        61 | 247 | 56 | 58 | 435 => Call::Class(class::WAIT_CHILD),
-        // msync, fsync, fdatasync, sync_file_range: bytes on their way to the device
-        26 | 74 | 75 | 277 => Call::Class(class::DISK_IO),
-        // sync, syncfs; open, openat, openat2, creat, getdents, getdents64, truncate, ftruncate,
-        // fallocate, rename(at, at2), mkdir(at), rmdir, link(at), unlink(at), symlink(at),
-        // stat, lstat, fstat, newfstatat, statx: the file system's own locks and journal
-        162 | 306 => Call::Class(class::FS_SYNC),
-        2 | 4 | 5 | 6 | 76 | 77 | 78 | 82 | 83 | 84 | 85 | 86 | 87 | 88 => Call::Class(class::FS_SYNC),
-        217 | 257 | 258 | 262 | 263 | 264 | 265 | 266 | 285 | 316 | 332 | 437 => Call::Class(class::FS_SYNC),
-        _ => Call::Class(class::OTHER),
-    }
+    machine::call(syscall)
 }
 
 /// The class of a wait. `file_mode` is the mode of the inode behind the descriptor of a read or a
 /// write, 0 if unknown or without an inode of its own.
 #[inline(always)]
 pub fn wait(syscall: i32, in_iowait: bool, file_mode: u32) -> u32 {
-    let call = call(syscall);
+    wait_in(call(syscall), syscall, in_iowait, file_mode)
+}
+
+#[inline(always)]
+fn wait_in(call: Call, syscall: i32, in_iowait: bool, file_mode: u32) -> u32 {
     // A file-backed fault raises the I/O flag too, but it is the fault that a person can find.
     if in_iowait && syscall >= 0 {
         return class::DISK_IO;
@@ -126,7 +107,57 @@ mod tests {
             ("a 32-bit read from the disk", 3 | COMPAT, true, 0, class::DISK_IO),
         ];
         for (name, syscall, in_iowait, file_mode, expected) in cases {
-            assert_eq!(wait(*syscall, *in_iowait, *file_mode), *expected, "{name}");
+            let call = x86_64::call(*syscall);
+            assert_eq!(wait_in(call, *syscall, *in_iowait, *file_mode), *expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn both_machines_sort_the_same_calls_alike() {
+        // Numbers of x86-64 and of aarch64.
+        let pairs: &[(&str, i32, i32)] = &[
+            ("read", 0, 63),
+            ("preadv2", 327, 286),
+            ("splice", 275, 76),
+            ("write", 1, 64),
+            ("sendfile", 40, 71),
+            ("vmsplice", 278, 75),
+            ("futex", 202, 98),
+            ("futex_waitv", 449, 449),
+            ("nanosleep", 35, 101),
+            ("clock_nanosleep", 230, 115),
+            ("pselect6", 270, 72),
+            ("ppoll", 271, 73),
+            ("epoll_pwait", 281, 22),
+            ("recvfrom", 45, 207),
+            ("recvmmsg", 299, 243),
+            ("sendto", 44, 206),
+            ("sendmmsg", 307, 269),
+            ("connect", 42, 203),
+            ("accept", 43, 202),
+            ("accept4", 288, 242),
+            ("wait4", 61, 260),
+            ("waitid", 247, 95),
+            ("clone", 56, 220),
+            ("clone3", 435, 435),
+            ("msync", 26, 227),
+            ("fsync", 74, 82),
+            ("sync_file_range", 277, 84),
+            ("sync", 162, 81),
+            ("syncfs", 306, 267),
+            ("openat", 257, 56),
+            ("openat2", 437, 437),
+            ("getdents64", 217, 61),
+            ("ftruncate", 77, 46),
+            ("fallocate", 285, 47),
+            ("renameat2", 316, 276),
+            ("statx", 332, 291),
+            ("a fault", -1, -1),
+            ("getpid", 39, 172),
+            ("a call of the future", 9_999, 9_999),
+        ];
+        for (name, x86, arm) in pairs {
+            assert_eq!(aarch64::call(*arm), x86_64::call(*x86), "{name}");
         }
     }
 }

@@ -10,9 +10,9 @@
 //! that the scheduler charged to the thread before our stamp, and comes off the next wait. So the
 //! parts always sum to the stamps.
 
-use core::sync::atomic::{Ordering, compiler_fence};
-
 use profiler_common::class;
+
+use crate::order::{load_first, store_last};
 
 /// States of [`Ledger::state`]: integers, since the memory is shared with the kernel.
 pub mod state {
@@ -152,11 +152,8 @@ impl Ledger {
             self.blocks += 1;
             state::BLOCKED
         };
-        // The state goes last: `wake` on another CPU looks at it first. x86 keeps the order of stores, the
-        // fence and the volatile write keep the compiler to it.
-        compiler_fence(Ordering::Release);
-        // SAFETY: a plain member.
-        unsafe { (&raw mut self.state).write_volatile(state) };
+        // `wake` on another CPU looks at it first.
+        store_last(&mut self.state, state);
         missed
     }
 
@@ -214,8 +211,7 @@ impl Ledger {
     /// Returns whether the thread was blocked.
     #[inline(always)]
     pub fn wake(&mut self, now_ns: u64) -> bool {
-        // SAFETY: a plain member.
-        if unsafe { (&raw const self.state).read_volatile() } != state::BLOCKED {
+        if load_first(&self.state) != state::BLOCKED {
             self.woken_early = 1;
             return false;
         }

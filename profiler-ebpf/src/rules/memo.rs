@@ -14,7 +14,7 @@ pub const KERNEL_WORDS: usize = 32;
 pub const KERNEL_SPAN: usize = 2048;
 /// Frames at the root of a kernel stack inside a system call that are not verified: the kernel
 /// moves them by a random distance at every call, and they follow from the rest.
-pub const KERNEL_ENTRY_FRAMES: usize = 2;
+pub const KERNEL_ENTRY_FRAMES: usize = if cfg!(bpf_target_arch = "aarch64") { 5 } else { 2 };
 
 /// In place of a descriptor: the system call names none.
 pub const NO_DESCRIPTOR: u64 = u64::MAX;
@@ -35,6 +35,8 @@ pub struct UserSlot {
     pub bp: u64,
     /// All ones if it did, else 0: code without frame pointers keeps anything there.
     pub bp_mask: u64,
+    /// Where the leaf returned to by its register, if the walk looked at that; else 0.
+    pub link: u64,
     /// [`hash`] of the words.
     pub hash: u64,
     /// Generation of the process, see `wire::Exec`.

@@ -45,6 +45,14 @@ pub fn uses_frame_pointer(rule: &Rule) -> bool {
         || rule.return_address == saved::AT_FP
 }
 
+/// Whether a step by this rule can do without the stack pointer.
+#[inline(always)]
+pub fn ignores_stack_pointer(rule: &Rule) -> bool {
+    (rule.cfa == cfa::FP || rule.cfa == cfa::DEREF_FP || rule.cfa == cfa::END)
+        && rule.frame_pointer != saved::AT_SP
+        && rule.return_address != saved::AT_SP
+}
+
 /// What a word is read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum For {

@@ -8,6 +8,7 @@ use profiler_ebpf::rules::memo::{
 };
 
 use crate::lend::{self, ScratchArg, ThreadArg};
+use crate::machine;
 use crate::maps::{Scratch, read};
 
 const _: () = assert!(KERNEL_WORDS < KERNEL_FRAMES && KERNEL_FRAMES <= USER_WORDS);
@@ -27,6 +28,9 @@ pub(super) extern "C" fn recall_user(scratch: ScratchArg, thread: ThreadArg) -> 
         let slot = &thread.memo.user[index];
         index += 1;
         if slot.stack == 0 || slot.ip != regs.ip || slot.sp != regs.sp || slot.bp != regs.bp & slot.bp_mask {
+            continue;
+        }
+        if machine::LINKS && slot.link != 0 && slot.link != regs.link {
             continue;
         }
         let span = slot.span;
@@ -90,6 +94,7 @@ pub(super) extern "C" fn remember_user(scratch: ScratchArg, thread: ThreadArg, s
     slot.sp = scratch.regs.sp;
     slot.bp = scratch.regs.bp & scratch.bp_mask;
     slot.bp_mask = scratch.bp_mask;
+    slot.link = scratch.link;
     slot.generation = scratch.owner.generation;
     slot.epoch = scratch.epoch;
     slot.span = span;
@@ -186,7 +191,7 @@ pub(super) extern "C" fn remember_kernel(scratch: ScratchArg, thread: ThreadArg,
         unsafe {
             let next = found.read_volatile() as usize & (KERNEL_FRAMES - 1);
             let address = *scratch.kernel.frames.get_unchecked(next);
-            if next < wanted && scratch.kernel_stretch[word] == address {
+            if next < wanted && machine::kernel_code(scratch.kernel_stretch[word]) == address {
                 *scratch.at.get_unchecked_mut(next) = (word * 8) as u16;
                 found.write_volatile(next as u32 + 1);
             }

@@ -21,9 +21,10 @@ use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 
 use crate::emit;
 use crate::lend;
+use crate::machine;
 use crate::maps::{PROCESSES, Scratch, Thread, scratch, setting};
 use crate::regs::{self, Regs};
-use crate::task::{self, Task};
+use crate::task::Task;
 use budget::{choose, ration};
 use kernel::{finish_kernel, walk_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
@@ -51,7 +52,7 @@ pub(crate) struct KernelPlace {
     pub(crate) syscall: i32,
     /// Task state at the switch.
     pub(crate) state: u32,
-    /// What is read or written, see `task::descriptor`.
+    /// What is read or written, see `machine::argument`.
     pub(crate) descriptor: u64,
 }
 
@@ -75,7 +76,7 @@ pub(crate) struct KernelKey {
 /// `syscall` is the one that they were saved in, negative if none.
 #[inline(always)]
 pub(crate) fn user(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) -> u64 {
-    scratch.regs = task::registers(regs, syscall);
+    scratch.regs = machine::registers(regs, syscall);
     scratch.owner = owner;
     if scratch.regs.ip & frame::ADDRESS == 0 {
         emit::count(fault::USER_STACK);
@@ -96,7 +97,7 @@ pub(crate) fn user_of_wait(
     owner: Owner,
     now_ns: u64,
 ) -> (u64, u32) {
-    scratch.regs = task::registers(regs, syscall);
+    scratch.regs = machine::registers(regs, syscall);
     scratch.owner = owner;
     let way = choose(scratch.wait_level);
     if way & sampling::SKIPPED != 0 {
@@ -141,7 +142,7 @@ pub(crate) fn inherit(parent: u32, child: u32, generation: u32) {
 /// Counts how a walk by frame pointers alone ends, for comparison.
 #[inline(always)]
 pub(crate) fn compare(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) {
-    scratch.regs = task::registers(regs, syscall);
+    scratch.regs = machine::registers(regs, syscall);
     scratch.owner = owner;
     walk::start(scratch);
     walk::without_tables(scratch);
@@ -151,7 +152,7 @@ pub(crate) fn compare(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Ow
 
 #[inline(always)]
 fn walk_own(scratch: &mut Scratch, regs: Regs) {
-    task::all_registers(regs, &mut scratch.walk.leaf);
+    machine::all_registers(regs, &mut scratch.walk.leaf);
     walk::start(scratch);
     walk_user(lend::scratch(scratch));
 }
@@ -220,11 +221,11 @@ pub(crate) fn of_sleeper(
     owner: Owner,
     seq: *mut seq_file,
 ) -> (u64, u64) {
-    scratch.regs = task::registers(regs, syscall);
+    scratch.regs = machine::registers(regs, syscall);
     scratch.owner = owner;
     let mut user_stack = 0;
     if scratch.regs.ip & frame::ADDRESS != 0 {
-        task::all_registers(regs, &mut scratch.walk.leaf);
+        machine::all_registers(regs, &mut scratch.walk.leaf);
         walk::start(scratch);
         let mut turn = 0;
         while turn < SLEEPER_TURNS {

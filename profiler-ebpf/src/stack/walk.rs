@@ -7,12 +7,13 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ffi::c_void;
 use profiler_common::limits::USER_FRAMES;
-use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, cfa, table};
+use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, cfa, saved, table};
 use profiler_common::wire::{frame, outcome};
 use profiler_ebpf::rules::memo::{USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::unwind::{self, Cursor, For, Leaf, Step};
 
 use crate::lend::{self, ScratchArg};
+use crate::machine;
 use crate::maps::{self, PROCESSES, RULES, Scratch};
 
 /// Bytes of a window; a power of two.
@@ -100,6 +101,7 @@ pub(super) fn start(scratch: &mut Scratch) {
     scratch.words = 0;
     scratch.reach = 0;
     scratch.bp_mask = 0;
+    scratch.link = 0;
     scratch.user.record.outcome = outcome::TRUNCATED;
     scratch.user.record.epoch = 0;
     if let Some(mappings) = PROCESSES.get_ptr(scratch.owner.pid) {
@@ -206,6 +208,8 @@ extern "C" fn step(scratch: ScratchArg) -> u32 {
 
     let has_table = scratch.walk.by_tables != 0 && scratch.walk.mapping.table == table::READY;
     let rule = if has_table { find_rule(lend::scratch(scratch), pc) } else { 0 };
+    #[cfg(bpf_target_arch = "aarch64")]
+    let rule = if at.approximate != 0 { without_stack_pointer(rule) } else { rule };
 
     scratch.walk.taken = 0;
     let leaf_register = |number: u8| {
@@ -221,7 +225,14 @@ extern "C" fn step(scratch: ScratchArg) -> u32 {
                 // The memo does not compare that register.
                 scratch.walk.taken = TOO_MANY;
             }
-            let leaf = Leaf { register: leaf_register(rule.register), link: None };
+            // Read for every frame: a value that is there for the leaf alone the compiler spills unset.
+            let link = if machine::LINKS { scratch.regs.link } else { 0 };
+            let links = machine::LINKS && frames == 0;
+            if links && rule.return_address == saved::SAME {
+                scratch.link = link;
+            }
+            let link = if links { Some(link) } else { None };
+            let leaf = Leaf { register: leaf_register(rule.register), link };
             unwind::by_rule(rule, &at, leaf, |address, what| take(scratch, address, what))
         }
         None => unwind::by_frame_pointer(&at, frames == 0, |address, what| take(scratch, address, what)),
@@ -232,6 +243,7 @@ extern "C" fn step(scratch: ScratchArg) -> u32 {
     match step {
         Step::Caller(caller) => {
             scratch.walk.cursor = caller;
+            scratch.walk.cursor.pc = machine::user_code(caller.pc);
             scratch.walk.approximate |= caller.approximate;
             scratch.walk.repeats = 0;
             keep_words(scratch);
@@ -253,6 +265,16 @@ extern "C" fn step(scratch: ScratchArg) -> u32 {
             end(scratch, why)
         }
     }
+}
+
+/// The rule, if it does without the stack pointer, else 0. Frame records lie anywhere in a frame there: behind a step by
+/// frame pointer nobody knows where the stack pointer was. A function of its own, since the compiler joins its branches
+/// with those of the step, at which registers are unset.
+#[cfg(bpf_target_arch = "aarch64")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn without_stack_pointer(rule: u32) -> u32 {
+    if RULES.get(rule).is_some_and(unwind::ignores_stack_pointer) { rule } else { 0 }
 }
 
 /// A word of the stack, if it is at hand.
