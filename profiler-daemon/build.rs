@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-/// The variant for kernels without task storage, beside the object that the variable names.
+/// The variant for kernels without task storage, beside the object that the variable names. There is none for aarch64.
 const HASHED_OBJECT: &str = "profilerd-hashed.o";
 /// Names the object with the kernel programs, by an absolute path.
 const OBJECT_VARIABLE: &str = "PROFILERD_BPF_OBJECT";
@@ -18,7 +18,11 @@ fn main() -> io::Result<()> {
     };
     let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets no OUT_DIR"))?;
     let object = Path::new(&object);
-    for (object, name) in [(object.to_owned(), "profilerd.o"), (object.with_file_name(HASHED_OBJECT), HASHED_OBJECT)] {
+    let mut objects = vec![(object.to_owned(), "profilerd.o")];
+    if env::var_os("CARGO_CFG_TARGET_ARCH").is_some_and(|machine| machine != "aarch64") {
+        objects.push((object.with_file_name(HASHED_OBJECT), HASHED_OBJECT));
+    }
+    for (object, name) in objects {
         println!("cargo::rerun-if-changed={}", object.display());
         fs::copy(&object, Path::new(&out).join(name)).map_err(|error| {
             io::Error::new(error.kind(), format!("{OBJECT_VARIABLE}: cannot copy `{}`: {error}", object.display()))

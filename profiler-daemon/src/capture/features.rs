@@ -100,10 +100,13 @@ pub struct Loaded {
 /// # Errors
 /// What the kernel said of the object that it should have taken.
 pub fn load(btf: &Btf, settings: Settings, filter: &Filter, hashed: bool) -> Result<Loaded, LoadError> {
-    let (first, second) = object().zip(hashed_object()).ok_or(NoKernelPrograms)?;
-    let load_second = || Kernel::load(second, settings, filter).map(|kernel| Loaded { kernel, hashed_threads: true });
+    let first = object().ok_or(NoKernelPrograms::AtAll)?;
+    let load_second = || -> Result<Loaded, LoadError> {
+        let kernel = Kernel::load(hashed_object().ok_or(NoKernelPrograms::ForOlderKernels)?, settings, filter)?;
+        Ok(Loaded { kernel, hashed_threads: true })
+    };
     if hashed || !takes_first_object(btf) {
-        return Ok(load_second()?);
+        return load_second();
     }
     match Kernel::load(first, settings, filter) {
         Err(error @ (KernelError::Load(_) | KernelError::Program { .. })) => Ok(load_second().map_err(|_| error)?),

@@ -1,14 +1,23 @@
 //! The kernel programs inside this program.
 
-/// This program was built without the kernel programs, as plain `cargo build` does.
+/// There is nothing to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("built without kernel programs")]
-pub struct NoKernelPrograms;
+pub enum NoKernelPrograms {
+    /// This program was built without the kernel programs, as plain `cargo build` does.
+    #[error("built without kernel programs")]
+    AtAll,
+    /// They need more than this kernel has, and there are none for less.
+    #[error("on this processor kernels before Linux 6.1 are not supported")]
+    ForOlderKernels,
+}
 
 impl NoKernelPrograms {
     /// What a person can do about it.
     pub fn remedy(self) -> &'static str {
-        "build with `cargo xtask build`"
+        match self {
+            NoKernelPrograms::AtAll => "build with `cargo xtask build`",
+            NoKernelPrograms::ForOlderKernels => "use a newer kernel",
+        }
     }
 }
 
@@ -18,16 +27,17 @@ pub fn object() -> Option<&'static [u8]> {
     EMBEDDED
 }
 
-/// The variant that keeps thread state in a hash, for kernels without task storage (before 5.11).
+/// The variant that keeps thread state in a hash, for kernels without task storage (before 5.11). There is none for
+/// aarch64.
 pub fn hashed_object() -> Option<&'static [u8]> {
     EMBEDDED_HASHED
 }
 
-#[cfg(kernel_programs)]
+#[cfg(all(kernel_programs, not(target_arch = "aarch64")))]
 static EMBEDDED_HASHED: Option<&[u8]> =
     Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profilerd-hashed.o")));
 
-#[cfg(not(kernel_programs))]
+#[cfg(not(all(kernel_programs, not(target_arch = "aarch64"))))]
 static EMBEDDED_HASHED: Option<&[u8]> = None;
 
 #[cfg(kernel_programs)]

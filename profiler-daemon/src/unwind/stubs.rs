@@ -1,4 +1,7 @@
-//! Stubs of the procedure linkage table that nobody describes: lld writes no unwind information for them.
+//! Code that nobody describes, but whose form is known: stubs of the procedure linkage table, since lld writes no unwind
+//! information for them, and no linker does on aarch64.
+
+mod aarch64;
 
 use profiler_common::unwind::{Rule, cfa, saved};
 
@@ -18,7 +21,7 @@ const JUMP: [u8; 2] = [0xff, 0x25];
 /// `endbr64`, 4 bytes; a `push` of 5 bytes follows.
 const BRANCH_TARGET: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
-/// What a section of stubs looks like.
+/// What code of a known form looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// The first stub calls the linker; the others push a word before they jump there, done at this
@@ -26,27 +29,32 @@ pub(super) enum Form {
     Lazy { pushed: i32 },
     /// Stubs that only jump.
     Jumps,
+    /// Stubs of aarch64: they only jump, but the first one, which has a frame from this distance on.
+    Linked { framed: u64 },
+    /// The return from a signal's handler on aarch64.
+    SignalReturn,
 }
 
-/// A section of stubs.
+/// Such code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stubs {
     pub(super) code: Description,
     form: Form,
 }
 
-/// The sections of stubs in `code`, sorted and without overlaps; none for other processors than x86-64.
+/// Such code in `code`, sorted and without overlaps.
 pub(super) fn list(elf: &Elf<'_>, code: &[Segment]) -> Vec<Stubs> {
+    let is_inside = |start: u64, end: u64| code.iter().any(|segment| segment.address <= start && end <= segment.end());
+    let mut found = Vec::new();
     if elf.machine.links {
-        return Vec::new();
+        found = aarch64::list(elf);
+        found.retain(|stubs| is_inside(stubs.code.start, stubs.code.end));
     }
-    let mut found: Vec<Stubs> = Vec::new();
-    for name in [b".plt".as_slice(), b".plt.sec", b".plt.got", b".iplt"] {
+    for name in [b".plt".as_slice(), b".plt.sec", b".plt.got", b".iplt"].into_iter().filter(|_| !elf.machine.links) {
         let Some(section) = elf.section(name) else { continue };
         let (start, Some(end)) = (section.address, section.address.checked_add(section.bytes)) else { continue };
-        let inside = code.iter().any(|segment| segment.address <= start && end <= segment.end());
         let form = elf.first_bytes(section).and_then(|bytes| form(&bytes));
-        if let Some(form) = form.filter(|_| inside && start.is_multiple_of(STUB_BYTES)) {
+        if let Some(form) = form.filter(|_| is_inside(start, end) && start.is_multiple_of(STUB_BYTES)) {
             found.push(Stubs { code: Description::of_stubs(start, end), form });
         }
     }
@@ -74,7 +82,7 @@ fn form(bytes: &[u8; 2 * STUB_BYTES as usize]) -> Option<Form> {
 }
 
 impl Stubs {
-    /// Adds the rows of the section, as GNU ld describes such stubs.
+    /// Adds the rows of this code, as GNU ld describes such stubs.
     pub(super) fn rows(&self, rows: &mut Rows) -> Result<(), BuildError> {
         let rule = |kind, cfa_offset, cfa_add| Rule {
             cfa: kind,
@@ -93,6 +101,8 @@ impl Stubs {
                 rows.start(start + PUSH_BYTES, rule(cfa::SP, 24, 0))?;
                 rows.start(start + STUB_BYTES, rule(cfa::PLT, 8, pushed))?;
             }
+            Form::Linked { framed } => aarch64::linked(rows, start, framed)?,
+            Form::SignalReturn => rows.start(start, aarch64::SIGNAL_RETURN)?,
         }
         rows.end(end)
     }
