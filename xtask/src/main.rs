@@ -4,11 +4,13 @@
 mod bench;
 mod build;
 mod collector;
+mod cross;
 mod demo;
 mod dist;
 mod fuzz;
 mod install;
 mod kernel;
+mod machine;
 mod run;
 mod test;
 mod tree;
@@ -26,7 +28,7 @@ enum Command {
     /// Build the kernel programs from source into target/bpf
     BuildEbpf,
     /// Build target/release/profilerd, one file with the kernel programs inside
-    Build,
+    Build(build::Args),
     /// Build everything and run all tests; the kernel tests need root
     Test(test::Args),
     /// Profile a sample service (or `--pid N`): a report, a flame graph and a JSON file
@@ -50,8 +52,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Command::parse() {
-        Command::BuildEbpf => kernel::build::all().map(drop),
-        Command::Build => build::run().map(drop),
+        Command::BuildEbpf => kernel::build::ours().map(drop),
+        Command::Build(args) => build::run_for(&args).map(drop),
         Command::Test(args) => test::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Dist => dist::run(),

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cargo.arg("--");
     }
     cargo.args(&args.rest);
-    cargo.env(build::OBJECT_VARIABLE, kernel::build::daemon_object()).env("PROFILERD_BINARY", &binary);
+    cargo.env(build::OBJECT_VARIABLE, kernel::build::our_object()).env("PROFILERD_BINARY", &binary);
     // Packing takes a quarter of a minute, which one test of something else need not wait for.
     let is_one = args.rest.iter().any(|arg| arg == "--test" || arg == "--lib");
     if !is_one || args.rest.iter().any(|arg| arg == "kernel_package") {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
+use crate::support;
+
 /// Runs command lines in the folder for `name`, and returns the folder. In their words `@` stands for the
 /// folder of the sources.
 pub(crate) fn build(name: &str, steps: &[&str]) -> PathBuf {
@@ -23,7 +25,10 @@ pub(crate) fn build(name: &str, steps: &[&str]) -> PathBuf {
     for step in steps {
         let step = step.replace('@', &format!("{}/", sources.display()));
         let mut words = step.split_whitespace();
-        let mut command = Command::new(words.next().unwrap());
+        let mut command = match words.next().unwrap() {
+            "cc" => Command::new(support::c_compiler()),
+            other => Command::new(other),
+        };
         let status =
             command.args(words).current_dir(&folder).status().unwrap_or_else(|error| panic!("{step}: {error}"));
         assert!(status.success(), "{step}");

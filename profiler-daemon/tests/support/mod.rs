@@ -24,7 +24,7 @@ pub(crate) use program::{Program, free_port, poll};
 pub(crate) use report::{Frame, Gap, Ledger, MS, OnCpu, Report, Thread};
 pub(crate) use run::{Outcome, run};
 pub(crate) use speedscope::Speedscope;
-pub(crate) use workload::{Truth, truths, workload};
+pub(crate) use workload::{Truth, c_compiler, truths, workload};
 
 /// The kernel and the finished program, for one test at a time: two captures at once would measure
 /// each other.

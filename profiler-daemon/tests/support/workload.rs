@@ -13,7 +13,7 @@ pub(crate) fn workload(name: &str) -> PathBuf {
     let changed = |path: &Path| fs::metadata(path).and_then(|it| it.modified()).ok();
     if changed(&binary).is_none_or(|built| Some(built) < changed(&source)) {
         fs::create_dir_all(&folder).unwrap();
-        let mut cc = Command::new("cc");
+        let mut cc = Command::new(c_compiler());
         cc.args(["-O2", "-g", "-fno-omit-frame-pointer", "-pthread", "-Wall", "-Wextra", "-o"]);
         // Never a half-written program under the final name.
         let new = folder.join(format!("{name}.{}", std::process::id()));
@@ -22,6 +22,11 @@ pub(crate) fn workload(name: &str) -> PathBuf {
         fs::rename(new, &binary).unwrap();
     }
     binary
+}
+
+/// The C compiler: of this machine, or the one that `cargo xtask vm` names for guests with another processor.
+pub(crate) fn c_compiler() -> String {
+    std::env::var("PROFILERD_CC").unwrap_or_else(|_| "cc".to_owned())
 }
 
 /// One `TRUTH` line: what a workload knows about itself.

@@ -66,7 +66,7 @@ fn stage(binary: &Path, prefix: &Path, folder: &Path) -> Result<()> {
 }
 
 /// Whether it asks the machine for a loader or a library.
-fn check_is_one_file(binary: &Path) -> Result<()> {
+pub(crate) fn check_is_one_file(binary: &Path) -> Result<()> {
     let data = fs::read(binary).with_context(|| format!("cannot read `{}`", binary.display()))?;
     let elf = ElfFile64::<object::Endianness>::parse(&*data)?;
     let asks = |kind| elf.elf_program_headers().iter().any(|header| header.p_type(elf.endian()) == kind);

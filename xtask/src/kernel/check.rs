@@ -13,6 +13,7 @@ use object::{
     SymbolIndex, SymbolKind,
 };
 
+use crate::machine::Machine;
 use crate::run::{self, say};
 
 /// Parts of the names, in either mangling, of what a panic brings in.
@@ -34,7 +35,8 @@ const CALL_LOCAL: u8 = 1;
 /// As [`super::build::all`], or an object has problems: all of them are printed.
 pub(crate) fn all() -> Result<()> {
     let mut failed = Vec::new();
-    for path in super::build::all()? {
+    let machines = [Machine::X86_64, Machine::Aarch64].map(super::build::all);
+    for path in machines.into_iter().collect::<Result<Vec<_>>>()?.concat() {
         let name = run::short(&path).to_string();
         let bytes = fs::read(&path).with_context(|| format!("cannot read `{name}`"))?;
         let checked = check(&bytes).with_context(|| format!("`{name}` is no kernel object"))?;

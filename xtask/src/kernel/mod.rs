@@ -4,4 +4,4 @@ pub(crate) mod build;
 pub(crate) mod check;
 mod linker;
 pub(crate) mod packages;
-mod toolchain;
+pub(crate) mod toolchain;

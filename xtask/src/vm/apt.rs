@@ -6,13 +6,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::catalog::Row;
+use crate::machine::Machine;
 use crate::run;
 
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const ARCHIVE: &str = "http://deb.debian.org";
 
-/// An apt that knows one suite, in a folder of its own.
+/// An apt that knows one suite for one processor, in a folder of its own.
 pub(super) struct Apt {
     folder: PathBuf,
 }
@@ -22,12 +22,14 @@ impl Apt {
     ///
     /// # Errors
     /// There is no apt, or the archive does not answer.
-    pub(super) fn of(row: &Row, folder: &Path) -> Result<Apt> {
-        let folder = folder.join(row.suite);
+    pub(super) fn of(suite: &str, machine: Machine, folder: &Path) -> Result<Apt> {
+        let debian = machine.debian();
+        let folder = folder.join(if machine.is_ours() { suite.to_owned() } else { format!("{suite}-{debian}") });
+        let archive = if suite.ends_with("-security") { "debian-security" } else { "debian" };
         for part in ["etc/apt.conf.d", "etc/preferences.d", "state/lists/partial", "cache/archives/partial", "debs"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        let source = format!("deb [signed-by={KEYS}] {ARCHIVE}/{} {} main\n", row.archive(), row.suite);
+        let source = format!("deb [signed-by={KEYS}] {ARCHIVE}/{archive} {suite} main\n");
         fs::write(folder.join("etc/sources.list"), source)?;
         fs::write(folder.join("state/status"), "")?;
         // Lists are signed; that one is older than it means to be, as those of little used suites may be, is no harm.
@@ -37,7 +39,7 @@ impl Apt {
             format!(
                 "Dir \"{at}\"; Dir::Etc \"etc\"; Dir::State \"state\"; Dir::State::status \"{at}/state/status\";\n\
                  Dir::Cache \"cache\"; Acquire::Languages \"none\"; Acquire::Check-Valid-Until \"false\"; APT::Sandbox::User \"\";\n\
-                 APT::Architecture \"amd64\"; APT::Architectures {{ \"amd64\"; }};\n"
+                 APT::Architecture \"{debian}\"; APT::Architectures {{ \"{debian}\"; }};\n"
             ),
         )?;
         let apt = Apt { folder };
@@ -61,7 +63,7 @@ impl Apt {
     ///
     /// # Errors
     /// A package cannot be fetched.
-    pub(super) fn unpack(&self, release: &str, into: &Path) -> Result<()> {
+    pub(super) fn unpack_kernel(&self, release: &str, into: &Path) -> Result<()> {
         let image = format!("linux-image-{release}");
         let fields = String::from_utf8(run::output(self.command("apt-cache").args(["show", &image]))?)?;
         let mut packages = vec![image];
@@ -70,8 +72,16 @@ impl Apt {
                 packages.push(part);
             }
         }
+        self.unpack(&packages, into)
+    }
+
+    /// Unpacks packages.
+    ///
+    /// # Errors
+    /// One cannot be fetched.
+    pub(super) fn unpack(&self, packages: &[String], into: &Path) -> Result<()> {
         let debs = self.folder.join("debs");
-        run::output(self.command("apt-get").args(["-qq", "download"]).args(&packages))
+        run::output(self.command("apt-get").args(["-qq", "download"]).args(packages))
             .with_context(|| format!("cannot fetch {}", packages.join(", ")))?;
         for package in packages {
             let deb = fs::read_dir(&debs)?.flatten().map(|entry| entry.path()).find(|path| {

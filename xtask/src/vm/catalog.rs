@@ -2,12 +2,14 @@
 
 use std::cmp::Ordering;
 
+use crate::machine::Machine;
+
 /// One row of the matrix: where a kernel is to be had, and what is expected of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// What it is asked for by, and called in the table.
     pub(super) name: &'static str,
-    /// The Debian suite, below the archive of [`Row::archive`].
+    /// The Debian suite.
     pub(super) suite: &'static str,
     /// How the release begins; empty takes the newest of all.
     pub(super) begins: &'static str,
@@ -20,6 +22,7 @@ pub(super) struct Row {
 }
 
 const CLOUD: &str = "-cloud-amd64";
+const CLOUD_ARM: &str = "-cloud-arm64";
 
 /// What kernels before 5.18 cannot do.
 const OLD: &[&str] = &["off-cpu", "thread state"];
@@ -39,13 +42,21 @@ pub(super) static ROWS: &[Row] = &[
     Row { name: "6.12", suite: "trixie", begins: "6.12.", flavour: CLOUD, candidate: false, partly: &[] },
     Row { name: "6.18", suite: "trixie-backports", begins: "6.18.", flavour: CLOUD, candidate: false, partly: &[] },
     Row { name: "newest", suite: "trixie-backports", begins: "", flavour: CLOUD, candidate: false, partly: &[] },
+    Row {
+        name: "arm64",
+        suite: "bookworm-security",
+        begins: "6.1.",
+        flavour: CLOUD_ARM,
+        candidate: false,
+        partly: &[],
+    },
     Row { name: "rc", suite: "experimental", begins: "", flavour: CLOUD, candidate: true, partly: &[] },
 ];
 
 impl Row {
-    /// The archive that holds the suite.
-    pub(super) fn archive(&self) -> &'static str {
-        if self.suite.ends_with("-security") { "debian-security" } else { "debian" }
+    /// The processor that it is for.
+    pub(super) fn machine(&self) -> Machine {
+        if self.flavour.ends_with(Machine::Aarch64.debian()) { Machine::Aarch64 } else { Machine::X86_64 }
     }
 
     /// The newest release of a list of packages that fits the row.
@@ -87,6 +98,7 @@ mod tests {
             "linux-image-6.12.117+deb13-cloud-amd64",
             "linux-image-7.3-cloud-amd64",
             "linux-image-cloud-amd64",
+            "linux-image-6.1.0-58-cloud-arm64",
             "linux-image-6.12.200+deb13-amd64",
             "linux-headers-6.12.300+deb13-cloud-amd64",
         ];
@@ -95,6 +107,7 @@ mod tests {
             row.newest(packages.into_iter())
         };
         assert_eq!(newest("6.1"), Some("6.1.0-56-cloud-amd64"));
+        assert_eq!(newest("arm64"), Some("6.1.0-58-cloud-arm64"));
         assert_eq!(newest("6.1-rt"), Some("6.1.0-57-rt-amd64"));
         assert_eq!(newest("6.12"), Some("6.12.117+deb13-cloud-amd64"));
         assert_eq!(newest("newest"), Some("6.12.117+deb13-cloud-amd64"));

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# Runs the lines of /run/tests, each a name and a command, and tells the second serial port what came of them.
+# Runs the lines of /run/tests, each a name and a command, and tells the port `$status` what came of them.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp
 mkdir -p /dev/shm /dev/pts
 mount -t tmpfs tmpfs /dev/shm
@@ -8,9 +8,9 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t securityfs securityfs /sys/kernel/security
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ifconfig lo up
-exec >/dev/ttyS1 2>&1 </dev/null
+exec >"/dev/$status" 2>&1 </dev/null
 # As bytes: the terminal would add returns.
-stty -F /dev/ttyS1 raw
+stty -F "/dev/$status" raw
 echo "RELEASE $(uname -r)"
 while read -r name command; do
     echo "BEGIN $name"

@@ -12,8 +12,8 @@ use super::apt::Apt;
 use super::catalog::Row;
 use crate::run::{self, say};
 
-/// What the guest needs to see its disk, where it is no part of the kernel.
-const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
+/// What the guest needs to see its disk, and, on machines with one serial port, to say something; where it is no part of the kernel.
+const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4"];
 /// A kernel older than this is looked for again.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -71,13 +71,13 @@ fn modules_line() -> String {
 
 /// Fetches the newest kernel of a row into `kept` and returns its release.
 fn fetch(row: &Row, folder: &Path, kept: &Path) -> Result<String> {
-    let apt = Apt::of(row, &folder.join("apt"))?;
+    let apt = Apt::of(row.suite, row.machine(), &folder.join("apt"))?;
     let names = apt.names("linux-image-")?;
     let release = row.newest(names.iter().map(String::as_str)).context("the suite has no such kernel")?.to_owned();
     let unpacked = folder.join("unpacked").join(row.name);
     let _ = fs::remove_dir_all(&unpacked);
     fs::create_dir_all(&unpacked)?;
-    apt.unpack(&release, &unpacked)?;
+    apt.unpack_kernel(&release, &unpacked)?;
     let _ = fs::remove_dir_all(kept);
     fs::create_dir_all(kept.join("modules"))?;
     let image = format!("vmlinuz-{release}");

@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 use super::archive::Archive;
 use super::catalog::Row;
 use super::kernel::Kernel;
-use super::payload::BUSYBOX;
+use super::payload::Payload;
 use super::suite;
+use crate::machine::Machine;
 
 const INIT: &str = include_str!("init.sh");
 /// The guest is emulated and others may be running: no kernel takes half as long.
@@ -22,26 +23,50 @@ const DEADLINE: Duration = Duration::from_secs(300);
 ///
 /// # Errors
 /// QEMU does not start. A guest that dies is no error: its words end early.
-pub(super) fn boot(row: &Row, kernel: &Kernel, disk: &Path, folder: &Path) -> Result<String> {
+pub(super) fn boot(row: &Row, kernel: &Kernel, payload: &Payload, folder: &Path) -> Result<String> {
     let folder = folder.join("runs").join(row.name);
     fs::create_dir_all(&folder)?;
-    let first = first_files(row, kernel, &folder)?;
-    let [console, status] = ["console", "status"].map(|name| folder.join(name));
+    let first = first_files(row, kernel, payload, &folder)?;
+    let [console_file, status] = ["console", "status"].map(|name| folder.join(name));
     let _ = fs::remove_file(&status);
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let emulated = row.machine();
+    let program = emulator(emulated);
+    let mut qemu = Command::new(&program);
     // Several threads of emulation crash kernels that patch their own code, and are no faster.
-    qemu.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1536"]);
+    qemu.args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "1536"]);
     qemu.args(["-nodefaults", "-vga", "none", "-display", "none", "-no-reboot", "-snapshot"]);
+    // The second port is as the guest calls it.
+    let (console, port) = match emulated {
+        Machine::X86_64 => {
+            qemu.args(["-cpu", "max"]);
+            ("ttyS0", "ttyS1")
+        }
+        Machine::Aarch64 => {
+            // Signatures of addresses as they are specified take most of the time to emulate.
+            qemu.args(["-machine", "virt", "-cpu", "max,pauth-impdef=on", "-device", "virtio-serial-pci"]);
+            ("ttyAMA0", "hvc0")
+        }
+    };
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(first);
-    qemu.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic"]);
-    qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
-    for port in [&console, &status] {
-        qemu.arg("-serial").arg(format!("file:{}", port.display()));
-    }
+    qemu.arg("-append").arg(format!("console={console} quiet panic=-1 oops=panic status={port}"));
+    qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", payload.disk.display()));
+    qemu.arg("-serial").arg(format!("file:{}", console_file.display()));
+    match emulated {
+        Machine::X86_64 => qemu.arg("-serial").arg(format!("file:{}", status.display())),
+        Machine::Aarch64 => {
+            qemu.arg("-chardev").arg(format!("file,id=status,path={}", status.display()));
+            qemu.args(["-device", "virtconsole,chardev=status"])
+        }
+    };
     qemu.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(folder.join("qemu"))?);
-    let child = qemu.spawn().context("cannot start qemu-system-x86_64")?;
+    let child = qemu.spawn().with_context(|| format!("cannot start {program}"))?;
     wait(child)?;
     Ok(String::from_utf8_lossy(&fs::read(&status).unwrap_or_default()).replace('\r', ""))
+}
+
+/// The program that emulates a whole machine with this processor.
+pub(super) fn emulator(machine: Machine) -> String {
+    format!("qemu-system-{}", machine.name())
 }
 
 /// Waits until the machine is off; one that hangs is switched off.
@@ -59,7 +84,7 @@ fn wait(mut machine: Child) -> Result<()> {
 }
 
 /// Writes the file system that the kernel begins with.
-fn first_files(row: &Row, kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
+fn first_files(row: &Row, kernel: &Kernel, payload: &Payload, folder: &Path) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for name in ["bin", "dev", "proc", "sys", "disk", "modules"] {
         archive.folder(name);
@@ -67,7 +92,10 @@ fn first_files(row: &Row, kernel: &Kernel, folder: &Path) -> Result<PathBuf> {
     archive.device("dev/console", (5, 1));
     archive.program("init", INIT.as_bytes());
     archive.program("tests", suite::script(row).as_bytes());
-    archive.program("bin/busybox", &fs::read(BUSYBOX).with_context(|| format!("cannot read `{BUSYBOX}`"))?);
+    archive.program(
+        "bin/busybox",
+        &fs::read(&payload.busybox).with_context(|| format!("cannot read `{}`", payload.busybox.display()))?,
+    );
     for module in kernel.modules()? {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         archive.program(&format!("modules/{name}"), &fs::read(&module)?);

@@ -20,9 +20,11 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use catalog::{ROWS, Row};
 use kernel::Kernel;
+use payload::Payload;
 use table::{Outcome, Verdict};
 
 use crate::kernel::packages;
+use crate::machine::Machine;
 use crate::run::{self, say};
 use crate::workspace;
 
@@ -30,17 +32,23 @@ use crate::workspace;
 const LEAST_KERNELS: usize = 3;
 /// Programs that are needed, and their Debian packages.
 const TOOLS: &[(&str, &str)] = &[
-    ("qemu-system-x86_64", "qemu-system-x86"),
     ("/bin/busybox", "busybox-static"),
     ("/usr/sbin/depmod", "kmod"),
     ("/usr/sbin/mke2fs", "e2fsprogs"),
     ("xz", "xz-utils"),
     ("strip", "binutils"),
 ];
+/// The same for kernels of one processor.
+fn tools_for(machine: Machine) -> &'static [(&'static str, &'static str)] {
+    match machine {
+        Machine::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86")],
+        Machine::Aarch64 => &[("qemu-system-aarch64", "qemu-system-arm"), ("qemu-aarch64", "qemu-user")],
+    }
+}
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these: 5.10, 6.1, 6.1-rt, 6.12, 6.18, newest, rc
+    /// Only these: 5.10, 6.1, 6.1-rt, 6.12, 6.18, newest, arm64, rc
     #[arg(value_name = "KERNEL", value_parser = row)]
     kernels: Vec<&'static Row>,
 }
@@ -56,12 +64,17 @@ fn row(name: &str) -> Result<&'static Row, String> {
 /// # Errors
 /// Something does not build, a test failed, or too few kernels could be tried.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    install_tools()?;
     let folder = workspace::target().join("vm");
-    let disk = payload::disk(&folder)?;
     let rows: Vec<&Row> = if args.kernels.is_empty() { ROWS.iter().collect() } else { args.kernels.clone() };
+    let mut payloads = Vec::new();
+    for machine in [Machine::X86_64, Machine::Aarch64] {
+        if rows.iter().any(|row| row.machine() == machine) {
+            install_tools(machine)?;
+            payloads.push(Payload::build(machine, &folder)?);
+        }
+    }
     let start = Instant::now();
-    let outcomes = try_all(&rows, &disk, &folder);
+    let outcomes = try_all(&rows, &payloads, &folder);
     println!("\n{}", table::render(&outcomes));
     say(&format!("{} kernels in {:.0} s", rows.len(), start.elapsed().as_secs_f64()));
     let (_, failed) = table::sums(&outcomes);
@@ -75,14 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn install_tools() -> Result<()> {
+fn install_tools(machine: Machine) -> Result<()> {
     let is_there = |program: &str| Path::new(program).is_file() || run::find_in_path(program).is_some();
-    let missing: Vec<_> = TOOLS.iter().filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
+    let tools = TOOLS.iter().chain(tools_for(machine));
+    let missing: Vec<_> = tools.filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
     if missing.is_empty() { Ok(()) } else { packages::install("a tool for virtual machines", &missing, &[]) }
 }
 
 /// As many guests at a time as there are CPUs: each is one thread of emulation.
-fn try_all(rows: &[&Row], disk: &Path, folder: &Path) -> Vec<Outcome> {
+fn try_all(rows: &[&Row], payloads: &[Payload], folder: &Path) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
     let guests = thread::available_parallelism().map_or(1, usize::from).min(rows.len());
@@ -90,7 +104,8 @@ fn try_all(rows: &[&Row], disk: &Path, folder: &Path) -> Vec<Outcome> {
         for _ in 0..guests {
             scope.spawn(|| {
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = try_one(row, disk, folder);
+                    let payload = payloads.iter().find(|payload| payload.machine == row.machine());
+                    let outcome = try_one(row, payload.expect("each row has its payload"), folder);
                     outcomes.lock().expect("no guest's thread panics").push(outcome);
                 }
             });
@@ -101,7 +116,7 @@ fn try_all(rows: &[&Row], disk: &Path, folder: &Path) -> Vec<Outcome> {
     outcomes
 }
 
-fn try_one(row: &Row, disk: &Path, folder: &Path) -> Outcome {
+fn try_one(row: &Row, payload: &Payload, folder: &Path) -> Outcome {
     let start = Instant::now();
     let not_run = |why: String| Outcome {
         name: row.name,
@@ -117,7 +132,7 @@ fn try_one(row: &Row, disk: &Path, folder: &Path) -> Outcome {
     let mut said = String::new();
     // Once more only if it died without a word: that is the emulator's doing, seldom.
     for _ in 0..2 {
-        match machine::boot(row, &kernel, disk, folder) {
+        match machine::boot(row, &kernel, payload, folder) {
             Ok(words) => said = words,
             Err(error) => return not_run(format!("not booted: {error:#}")),
         }

@@ -24,7 +24,7 @@ pub(super) static COLUMNS: &[Column] = &[
 ];
 
 /// The chains that are tried in a guest: through a library, which calls back.
-const CHAINS: &str = "crossing";
+pub(super) const CHAINS: &str = "crossing";
 
 /// The test binaries that the columns name.
 pub(super) fn binaries() -> Vec<&'static str> {
