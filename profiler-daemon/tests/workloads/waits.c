@@ -125,7 +125,9 @@ THREAD(select, "poll-idle", , struct timeval t = {0}; t.tv_usec = 20000; TIMED(s
 THREAD(piper, "pipe", char to[8], TIMED(if (read(pipe_read[0], to, 8) < 0) break))
 THREAD(pipew, "pipe", , TIMED(if (write(pipe_write[1], piece, PIECE) < 0) break))
 THREAD(evfd, "other", long long to, TIMED(if (read(event, &to, 8) < 0) break))
-THREAD(wait, "wait-child", , pid_t child = fork(); if (child == 0) { nap(10); _exit(0); } TIMED(waitpid(child, NULL, 0)))
+// To make a child waits as well, for the faults of all other threads, and has the same class.
+THREAD(wait, "wait-child", ,
+       TIMED(pid_t child = fork(); if (child == 0) { nap(10); _exit(0); } waitpid(child, NULL, 0)))
 THREAD(dread, "disk-io", int file = scratch("direct", O_DIRECT); char *block = aligned_alloc(4096, 1 << 20);
        memset(block, 1, 1 << 20);
        for (int i = 0; i < 32; i++) must(pwrite(file, block, 1 << 20, (long)i << 20) == 1 << 20, "direct"),
