@@ -59,6 +59,24 @@ pub struct Offsets {
     pub task_stack: u32,
     /// `pt_regs.orig_ax` on x86-64, `pt_regs.syscallno` on aarch64: the system call.
     pub regs_syscall: u32,
+    /// `task_struct.se.cfs_rq`: the queue of the thread's cgroup on its CPU. Absent if this kernel does not throttle
+    /// cgroups, or not in a way that we know; what else belongs to it means nothing then.
+    pub task_queue: u32,
+    /// `task_struct.throttled` (Linux 6.18): a thread is throttled by itself, on its way to user space. Before, all of a
+    /// queue are.
+    pub task_throttled: u32,
+    /// `cfs_rq.throttled_clock_self_time` (Linux 6.6), or `throttled_clock_pelt_time`: how long the queue was throttled.
+    pub queue_past: u32,
+    /// `cfs_rq.throttled_clock_self` (Linux 6.6): since when it is throttled, by `rq.clock`; 0 if it is not.
+    pub queue_since: u32,
+    /// `cfs_rq.throttle_count`: not 0 while it is throttled.
+    pub queue_throttles: u32,
+    /// `cfs_rq.rq`.
+    pub queue_cpu: u32,
+    /// `rq.clock`.
+    pub cpu_clock: u32,
+    /// `cfs_rq.tg`: the cgroup.
+    pub queue_group: u32,
 }
 
 impl Offsets {

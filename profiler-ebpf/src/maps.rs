@@ -14,6 +14,7 @@ use profiler_ebpf::rules::budget::Budget;
 use profiler_ebpf::rules::ledger::{Interval, Ledger};
 use profiler_ebpf::rules::memo::{KERNEL_SPAN, Memo, USER_SPAN, USER_WORDS};
 use profiler_ebpf::rules::sums::{Place, Sums};
+use profiler_ebpf::rules::throttle::Throttle;
 
 use crate::machine::Registers;
 use crate::stack::Walk;
@@ -78,6 +79,7 @@ pub(crate) struct Thread {
     #[cfg(feature = "hashed-threads")]
     pub(crate) reserved: u32,
     pub(crate) ledger: Ledger,
+    pub(crate) throttle: Throttle,
     /// Where the open off-CPU interval began; its class is in the ledger as well.
     pub(crate) place: Place,
     /// Who ended it: flags of the waker, see `wire::waker_flag`.

@@ -7,7 +7,9 @@
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::limits::COMM_BYTES;
+use profiler_common::settings::Offsets;
 use profiler_ebpf::rules::class::{self, Call};
+use profiler_ebpf::rules::throttle::Queue;
 
 use crate::machine;
 use crate::maps::setting;
@@ -98,6 +100,58 @@ pub(crate) fn cgroup_id(task: Task) -> u64 {
         let cgroup: *const u8 = load(css_set, setting!(offsets.css_set_dfl_cgrp));
         let node: *const u8 = load(cgroup, setting!(offsets.cgroup_kn));
         load(node, setting!(offsets.kernfs_id))
+    }
+}
+
+/// What the queue of the task's cgroup says now of being throttled. Nothing if the task may run, on kernels that throttle single
+/// tasks.
+#[inline(always)]
+pub(crate) fn queue(task: Task) -> Queue {
+    let nothing = Queue { address: 0, past_ns: 0, open_ns: 0, throttled: 0 };
+    if setting!(offsets.task_queue) == Offsets::ABSENT {
+        return nothing;
+    }
+    let by_task = setting!(offsets.task_throttled) != Offsets::ABSENT;
+    // SAFETY: as in `member!`; the queue and its CPU are typed.
+    unsafe {
+        if by_task && load::<u8, _>(task, setting!(offsets.task_throttled)) == 0 {
+            return nothing;
+        }
+        let queue: *const u8 = load(task, setting!(offsets.task_queue));
+        let count: u32 = load(queue, setting!(offsets.queue_throttles));
+        let mut open_ns = 0;
+        if count != 0 && setting!(offsets.queue_since) != Offsets::ABSENT {
+            let since_ns: u64 = load(queue, setting!(offsets.queue_since));
+            let cpu: *const u8 = load(queue, setting!(offsets.queue_cpu));
+            let now_ns: u64 = load(cpu, setting!(offsets.cpu_clock));
+            if since_ns != 0 && now_ns > since_ns {
+                open_ns = now_ns - since_ns;
+            }
+        }
+        let throttled = (by_task || count != 0).into();
+        Queue { address: queue as u64, past_ns: load(queue, setting!(offsets.queue_past)), open_ns, throttled }
+    }
+}
+
+/// How long the queue on which the task's wait began was throttled; `None` if that cannot be known any more.
+#[inline(always)]
+pub(crate) fn past_of(task: Task, address: u64) -> Option<u64> {
+    if setting!(offsets.task_queue) == Offsets::ABSENT {
+        return None;
+    }
+    // SAFETY: as in `queue`. The address is a queue's of before: a thread that went to another CPU reads it as long as it is
+    // of the same cgroup, which then still has it.
+    unsafe {
+        let queue: *const u8 = load(task, setting!(offsets.task_queue));
+        if queue as u64 == address {
+            return Some(load(queue, setting!(offsets.queue_past)));
+        }
+        if setting!(kernel_reads) == 0 {
+            return None;
+        }
+        let group: u64 = load(queue, setting!(offsets.queue_group));
+        let before: u64 = probe(address + u64::from(setting!(offsets.queue_group)));
+        (group == before).then(|| probe(address + u64::from(setting!(offsets.queue_past))))
     }
 }
 

@@ -10,7 +10,7 @@ pub mod thread_flag {
     pub const SEEDED: u32 = 2;
 }
 
-/// All time of one thread since it was first accounted: 304 bytes. `header.at_ns` is the instant
+/// All time of one thread since it was first accounted: 312 bytes. `header.at_ns` is the instant
 /// that the totals reach to; an open interval is included up to it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct ThreadTotals {
     pub run_queue_ns: u64,
     /// The part of `run_queue_ns` of intervals without a block.
     pub preempted_ns: u64,
+    /// The part of `run_queue_ns` in which a CPU quota kept it from running.
+    pub throttled_ns: u64,
     /// Not runnable.
     pub blocked_ns: u64,
     /// No record of what it did.
@@ -61,7 +63,7 @@ pub struct ThreadTotals {
     /// The thread's name, NUL padded.
     pub comm: [u8; COMM_BYTES],
 }
-const _: () = assert!(size_of::<ThreadTotals>() == 16 + 16 + 8 * 8 + 8 * class::COUNT + 5 * 8 + 40 + 8 + 16);
+const _: () = assert!(size_of::<ThreadTotals>() == 16 + 16 + 9 * 8 + 8 * class::COUNT + 5 * 8 + 40 + 8 + 16);
 
 /// A process called exec, so its mappings and its name are new; or it was born, by the tag. 48 bytes.
 #[repr(C)]

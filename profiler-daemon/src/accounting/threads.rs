@@ -72,6 +72,7 @@ pub(super) fn time(totals: &ThreadTotals, start: MonoNs, end: MonoNs) -> ThreadT
             stolen_ns: totals.stolen_ns,
             run_queue_ns: totals.run_queue_ns,
             preempted_ns: totals.preempted_ns,
+            throttled_ns: totals.throttled_ns.min(totals.run_queue_ns),
             blocked_ns: totals.blocked_ns,
             off_cpu_ns: totals.off_cpu_ns,
             unseen_ns: totals.unseen_ns + (since - from) + (to - at),

@@ -137,6 +137,7 @@ fn missing(totals: &ThreadTotals, told: &Ledger, wall_ns: u64) -> Ledger {
         stolen_ns,
         run_queue_ns,
         preempted_ns: off_cpu_ns[PREEMPTED],
+        throttled_ns: totals.throttled_ns.saturating_sub(told.throttled_ns).min(run_queue_ns),
         blocked_ns,
         off_cpu_ns,
         unseen_ns,

@@ -39,6 +39,7 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         task_status: byte(&["task_struct", "thread_info", machine::THREAD_STATUS])?,
         task_stack: task("stack")?,
         regs_syscall: byte(&["pt_regs", machine::SYSTEM_CALL])?,
+        ..throttling(&byte)
     };
     Ok(Settings {
         own_pid: std::process::id(),
@@ -73,6 +74,30 @@ mod machine {
 fn user_addresses() -> u64 {
     let on_stack = 0_u8;
     u64::MAX >> (&raw const on_stack as u64).leading_zeros()
+}
+
+/// Where the kernel counts how long quotas kept threads from running. No member is needed for anything else: a kernel that lacks
+/// one throttles nothing, or says it in a way that we do not know.
+fn throttling(byte: &impl Fn(&[&str]) -> Result<u32, BtfError>) -> Offsets {
+    let member = |path: &[&str]| byte(path).unwrap_or(Offsets::ABSENT);
+    let exact = member(&["cfs_rq", "throttled_clock_self_time"]);
+    let queue_past = if exact == Offsets::ABSENT { member(&["cfs_rq", "throttled_clock_pelt_time"]) } else { exact };
+    let queue_throttles = member(&["cfs_rq", "throttle_count"]);
+    let queue_group = member(&["cfs_rq", "tg"]);
+    let (queue_cpu, cpu_clock) = (member(&["cfs_rq", "rq"]), member(&["rq", "clock"]));
+    let is_known =
+        [queue_past, queue_throttles, queue_group, queue_cpu, cpu_clock].iter().all(|it| *it != Offsets::ABSENT);
+    Offsets {
+        task_queue: if is_known { member(&["task_struct", "se", "cfs_rq"]) } else { Offsets::ABSENT },
+        task_throttled: member(&["task_struct", "throttled"]),
+        queue_past,
+        queue_since: member(&["cfs_rq", "throttled_clock_self"]),
+        queue_throttles,
+        queue_cpu,
+        cpu_clock,
+        queue_group,
+        ..Offsets::default()
+    }
 }
 
 /// The scheduler tick: what the coarse clock advances by.

@@ -21,6 +21,8 @@ pub struct Ledger {
     pub run_queue_ns: u64,
     /// The part of `run_queue_ns` without a block before it.
     pub preempted_ns: u64,
+    /// The part of `run_queue_ns` in which a CPU quota kept it from running. A window that was stored before this was measured has 0.
+    pub throttled_ns: u64,
     /// Not runnable.
     pub blocked_ns: u64,
     /// Off-CPU time by class number: blocked plus the wake-up wait. Slot 0 (`Preempted`) equals
@@ -51,6 +53,7 @@ impl Ledger {
         self.stolen_ns += other.stolen_ns;
         self.run_queue_ns += other.run_queue_ns;
         self.preempted_ns += other.preempted_ns;
+        self.throttled_ns += other.throttled_ns;
         self.blocked_ns += other.blocked_ns;
         self.unseen_ns += other.unseen_ns;
         for (sum, part) in self.off_cpu_ns.iter_mut().zip(other.off_cpu_ns) {

@@ -103,6 +103,7 @@ fn ledger(ledger: &model::Ledger) -> Ledger {
         stolen_ns: ledger.stolen_ns,
         run_queue_ns: ledger.run_queue_ns,
         preempted_ns: ledger.preempted_ns,
+        throttled_ns: ledger.throttled_ns,
         blocked_ns: ledger.blocked_ns,
         off_cpu_by_class: ByClass(ledger.off_cpu_ns),
         unseen_ns: ledger.unseen_ns,

@@ -231,6 +231,7 @@ fn thread(row: rows::Thread, names: &mut Names) -> ThreadTime {
             stolen_ns: row.stolen_ns,
             run_queue_ns: row.run_queue_ns,
             preempted_ns: row.preempted_ns,
+            throttled_ns: row.throttled_ns.unwrap_or(0),
             blocked_ns: row.blocked_ns,
             off_cpu_ns: row.classes(),
             unseen_ns: row.unseen_ns,

@@ -206,6 +206,7 @@ fn thread(thread: &ThreadTime, window: u64) -> rows::Thread {
         page_fault_ns: class(WaitClass::PageFault),
         wait_child_ns: class(WaitClass::WaitChild),
         other_ns: class(WaitClass::Other),
+        throttled_ns: Some(ledger.throttled_ns),
     }
 }
 

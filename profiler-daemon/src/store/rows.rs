@@ -105,6 +105,8 @@ table! {
         page_fault_ns: u64 = Plain,
         wait_child_ns: u64 = Plain,
         other_ns: u64 = Plain,
+        /// Absent in files of before it was measured.
+        throttled_ns: Option<u64> = Plain,
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Metrics {
     pub(super) registry: Registry,
     pub(super) on_cpu: CounterVec,
     pub(super) run_queue: CounterVec,
+    pub(super) throttled: CounterVec,
     pub(super) blocked: CounterVec,
     pub(super) off_cpu: CounterVec,
     pub(super) stolen: Counter,
@@ -67,6 +68,12 @@ impl Metrics {
                 on,
                 "run_queue_seconds_total",
                 "Time that threads of a service were ready to run and waited for a CPU.",
+                SERVICE,
+            ),
+            throttled: vector(
+                on,
+                "throttled_seconds_total",
+                "The part of profilerd_run_queue_seconds_total in which a CPU quota kept them from running.",
                 SERVICE,
             ),
             blocked: vector(on, "blocked_seconds_total", "Time that threads of a service could not run.", SERVICE),
@@ -171,7 +178,7 @@ impl Metrics {
     pub(super) fn remove_service(&self, key: &Key) {
         let labels = [&*key.service, &*key.unit];
         // One that never had a series has none to end.
-        for family in [&self.on_cpu, &self.run_queue, &self.blocked] {
+        for family in [&self.on_cpu, &self.run_queue, &self.throttled, &self.blocked] {
             let _ = family.remove_label_values(&labels);
         }
         for class in WaitClass::ALL {

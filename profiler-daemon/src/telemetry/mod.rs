@@ -60,6 +60,7 @@ impl Telemetry {
             let ledger = &time.ledger;
             self.metrics.on_cpu.with_label_values(&labels).inc_by(seconds(ledger.on_cpu_ns));
             self.metrics.run_queue.with_label_values(&labels).inc_by(seconds(ledger.run_queue_ns));
+            self.metrics.throttled.with_label_values(&labels).inc_by(seconds(ledger.throttled_ns));
             self.metrics.blocked.with_label_values(&labels).inc_by(seconds(ledger.blocked_ns));
             for class in WaitClass::ALL.into_iter().filter(|class| ledger.off_cpu(*class) > 0) {
                 let off_cpu = self.metrics.off_cpu.with_label_values(&[labels[0], labels[1], class.name()]);

@@ -16,7 +16,13 @@ fn program(pid: u32, generation: u32, service: &str, unit: &str) -> Program {
 
 /// A thread that executed so long, waited for a CPU as long, and slept ten times as long.
 fn thread(pid: u32, generation: u32, on_cpu_ns: u64) -> ThreadTime {
-    let mut ledger = Ledger { wall_ns: 12 * on_cpu_ns, on_cpu_ns, run_queue_ns: on_cpu_ns, ..Ledger::default() };
+    let mut ledger = Ledger {
+        wall_ns: 12 * on_cpu_ns,
+        on_cpu_ns,
+        run_queue_ns: on_cpu_ns,
+        throttled_ns: on_cpu_ns / 2,
+        ..Ledger::default()
+    };
     ledger.blocked_ns = 10 * on_cpu_ns;
     ledger.off_cpu_ns[WaitClass::Sleep as usize] = 11 * on_cpu_ns;
     ThreadTime { pid, tid: pid, generation, comm: format!("comm{pid}").into(), ledger, ..ThreadTime::default() }
@@ -56,6 +62,7 @@ fn time_is_summed_by_service_and_unit() {
     check(&telemetry, "profilerd_on_cpu_seconds_total{service=\"old\",unit=\"a.service\"}", Some(0.005));
     check(&telemetry, "profilerd_on_cpu_seconds_total{service=\"new\",unit=\"a.service\"}", Some(0.003));
     check(&telemetry, "profilerd_run_queue_seconds_total{service=\"new\",unit=\"a.service\"}", Some(0.003));
+    check(&telemetry, "profilerd_throttled_seconds_total{service=\"new\",unit=\"a.service\"}", Some(0.0015));
     check(&telemetry, "profilerd_blocked_seconds_total{service=\"new\",unit=\"a.service\"}", Some(0.03));
     let sleep = "profilerd_off_cpu_seconds_total{class=\"sleep\",service=\"new\",unit=\"a.service\"}";
     check(&telemetry, sleep, Some(0.033));

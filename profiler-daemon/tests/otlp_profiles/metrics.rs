@@ -84,6 +84,7 @@ fn expected(windows: impl IntoIterator<Item = u64>) -> Points {
             {
                 add(format!("profilerd.run_queue.time reason={reason} service={service}{unit}"), ns);
             }
+            add(format!("profilerd.throttled.time service={service}{unit}"), ledger.throttled_ns);
             for (class, ns) in profiler_common::class::NAMES.into_iter().zip(ledger.off_cpu_ns) {
                 add(format!("profilerd.off_cpu.time class={class} service={service}{unit}"), ns);
             }

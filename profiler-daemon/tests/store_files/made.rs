@@ -210,6 +210,7 @@ fn thread(recording: &mut Recording, random: &mut Random, ids: (u32, u32, u32), 
             reserved: 0,
         });
     }
+    ledger.throttled_ns = ledger.run_queue_ns / 3;
     ledger.wall_ns = ledger.on_cpu_ns + ledger.stolen_ns + ledger.run_queue_ns + ledger.blocked_ns + ledger.unseen_ns;
     capture.threads.push(ThreadTime {
         pid,

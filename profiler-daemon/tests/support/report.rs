@@ -57,6 +57,7 @@ pub(crate) struct Ledger {
     pub(crate) stolen_ns: u64,
     pub(crate) run_queue_ns: u64,
     pub(crate) preempted_ns: u64,
+    pub(crate) throttled_ns: u64,
     pub(crate) blocked_ns: u64,
     pub(crate) off_cpu_by_class: BTreeMap<String, u64>,
     pub(crate) unseen_ns: u64,
@@ -151,6 +152,7 @@ impl Ledger {
         assert_eq!(self.residual_ns, residual, "{whose}: the residual is not the one of the parts: {self:?}");
         assert!(residual.unsigned_abs() * 1000 <= self.wall_ns, "{whose}: parts - wall = {residual} ns: {self:?}");
         assert_eq!(self.user_ns + self.kernel_ns, self.on_cpu_ns, "{whose}: user and kernel: {self:?}");
+        assert!(self.throttled_ns <= self.run_queue_ns, "{whose}: throttled: {self:?}");
         let classes: u64 = self.off_cpu_by_class.values().sum();
         let off_cpu = self.run_queue_ns + self.blocked_ns;
         assert_eq!(classes + self.preempted_ns, off_cpu, "{whose}: classes and preempted: {self:?}");
@@ -164,6 +166,7 @@ impl Ledger {
         self.stolen_ns += other.stolen_ns;
         self.run_queue_ns += other.run_queue_ns;
         self.preempted_ns += other.preempted_ns;
+        self.throttled_ns += other.throttled_ns;
         self.blocked_ns += other.blocked_ns;
         self.unseen_ns += other.unseen_ns;
         self.residual_ns += other.residual_ns;

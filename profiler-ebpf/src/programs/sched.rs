@@ -117,6 +117,8 @@ fn switch_out(
         sums::add_anywhere(lend::scratch(scratch), lend::thread(thread), control.active);
     }
     thread.place = Place { user_stack, kernel_stack, class: wait_class, syscall, generation, sampling };
+    // Before the ledger says that the thread waits: then the mark is a waker's to make.
+    thread.throttle.begin(task::queue(prev));
     let missed = thread.ledger.switch_out(now_ns, task::sum_exec_ns(prev), wait_class);
     raise(&mut thread.switch_seq);
     count_missed(missed);
@@ -165,6 +167,10 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
     raise(&mut thread.switch_seq);
     let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
+    if thread.throttle.address != 0 {
+        let past_ns = task::past_of(next, thread.throttle.address).unwrap_or(0);
+        thread.throttle.end(past_ns, interval.run_queue_ns);
+    }
     // Before the end: whoever reads the thread finds a wait either open or summed.
     if total_ns != 0 && !thread.sums.add(&thread.place, &interval) {
         sums::name(scratch, next);
@@ -216,6 +222,9 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     raise(&mut thread.wake_seq);
     let was_blocked = thread.ledger.wake(now_ns);
+    if was_blocked {
+        thread.throttle.begin(task::queue(woken));
+    }
     raise(&mut thread.wake_seq);
     // A wait that is short so far is hardly one that is sent by itself: most wake-ups are spared this.
     if was_blocked && thread.ledger.open_blocked_ns >= setting!(min_wait_ns) / 2 {

@@ -347,6 +347,8 @@ pub(crate) fn write_totals(totals: &mut ThreadTotals, task: Task, thread: &Threa
         index += 1;
     }
     totals.preempted_ns = totals.off_cpu_ns[class::PREEMPTED as usize];
+    let wait_ns = if is_off { parts.open.run_queue_ns } else { 0 };
+    totals.throttled_ns = thread.throttle.with_open(task::queue(task), wait_ns);
     totals.utime_ns = task::utime_ns(task).saturating_sub(thread.utime_ns);
     totals.stime_ns = task::stime_ns(task).saturating_sub(thread.stime_ns);
     totals.blocks = thread.ledger.blocks;

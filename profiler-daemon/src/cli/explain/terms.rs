@@ -111,6 +111,18 @@ pub(super) static TERMS: &[Term] = &[
     ),
     term(
         Group::Time,
+        "throttled",
+        &["throttled_ns", "cpu.max", "quota"],
+        "The part of waiting for a CPU that a quota made: the thread's cgroup had used up its time of the period (`cpu.max`, \
+         CFS quota, a container's CPU limit), and no CPU may run it until the next one. More CPUs do not help; a higher \
+         limit, or less work at once, does.",
+        "The kernel counts for each CPU how long a cgroup was throttled on it. A wait for a CPU is throttled for as long as \
+         that count grew while it lasted.",
+        "Before Linux 6.6 the kernel counts in a clock that is slower on a CPU of lower frequency, so it may come out short \
+         there. A thread that is woken on another CPU than it slept on, where its cgroup is throttled, counts as waiting only.",
+    ),
+    term(
+        Group::Time,
         "after a wake-up",
         &["wake-up wait", "wakeup wait", "wake-up"],
         "Waiting for a CPU after a wait had ended: what the thread waited for was there, a CPU was not.",

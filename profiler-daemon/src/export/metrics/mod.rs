@@ -41,6 +41,7 @@ pub struct Metrics {
     on_cpu: Counter<f64>,
     off_cpu: Counter<f64>,
     run_queue: Counter<f64>,
+    throttled: Counter<f64>,
     waits: Histogram<f64>,
 }
 
@@ -71,6 +72,10 @@ impl Metrics {
                 "profilerd.run_queue.time",
                 "Time that threads could have run and waited for a CPU: after a wake-up, or preempted.",
             ),
+            throttled: counter(
+                "profilerd.throttled.time",
+                "The part of profilerd.run_queue.time in which a CPU quota kept threads from running.",
+            ),
             waits: meter
                 .f64_histogram("profilerd.off_cpu.wait.duration")
                 .with_unit("s")
@@ -87,6 +92,7 @@ impl Metrics {
             add(&self.on_cpu, times.on_cpu_ns, service, None);
             add(&self.run_queue, times.preempted_ns, service, Some(("reason", "preempted")));
             add(&self.run_queue, times.woken_ns, service, Some(("reason", "woken")));
+            add(&self.throttled, times.throttled_ns, service, None);
             for (class, ns) in WaitClass::ALL.into_iter().zip(times.off_cpu_ns) {
                 add(&self.off_cpu, ns, service, Some(("class", class.name())));
             }

@@ -29,6 +29,8 @@ pub(super) struct Times {
     pub(super) preempted_ns: u64,
     /// Wait for a CPU after a wake-up.
     pub(super) woken_ns: u64,
+    /// The part of both in which a CPU quota kept them from running.
+    pub(super) throttled_ns: u64,
     pub(super) off_cpu_ns: [u64; class::COUNT],
 }
 
@@ -54,6 +56,7 @@ impl Sums {
             times.on_cpu_ns = times.on_cpu_ns.saturating_add(ledger.on_cpu_ns);
             times.preempted_ns = times.preempted_ns.saturating_add(ledger.preempted_ns);
             times.woken_ns = times.woken_ns.saturating_add(ledger.run_queue_ns.saturating_sub(ledger.preempted_ns));
+            times.throttled_ns = times.throttled_ns.saturating_add(ledger.throttled_ns);
             for (sum, ns) in times.off_cpu_ns.iter_mut().zip(ledger.off_cpu_ns) {
                 *sum = sum.saturating_add(ns);
             }

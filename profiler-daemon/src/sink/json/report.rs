@@ -144,6 +144,8 @@ pub(super) struct Ledger {
     pub(super) run_queue_ns: u64,
     /// The part of `run_queue_ns` without a block before it.
     pub(super) preempted_ns: u64,
+    /// The part of `run_queue_ns` in which a CPU quota of a cgroup kept the thread from running.
+    pub(super) throttled_ns: u64,
     /// Not runnable.
     pub(super) blocked_ns: u64,
     /// Time of waits by class: blocked plus the wait for a CPU after the wake-up.

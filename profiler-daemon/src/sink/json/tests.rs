@@ -63,7 +63,7 @@ fn the_schema_refuses_what_is_no_report() {
 #[test]
 fn keys_are_the_promised_ones() {
     let report = written(&sample_window::window());
-    let ledger = "wall_ns on_cpu_ns user_ns kernel_ns stolen_ns run_queue_ns preempted_ns blocked_ns \
+    let ledger = "wall_ns on_cpu_ns user_ns kernel_ns stolen_ns run_queue_ns preempted_ns throttled_ns blocked_ns \
                   off_cpu_by_class unseen_ns residual_ns";
     for (place, keys) in [
         ("", "schema_version window processes threads gaps on_cpu waits stack_quality losses overhead detail"),

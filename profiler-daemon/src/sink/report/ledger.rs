@@ -45,6 +45,9 @@ pub(super) fn write(view: &View, page: &mut Page) -> io::Result<()> {
     let woken = sum.run_queue.saturating_sub(sum.preempted);
     let note = format!("preempted {}, after a wake-up {}", units::time(sum.preempted), units::time(woken));
     rows.row(page, "waiting for a CPU", sum.run_queue, Style::Waiting, if sum.run_queue > 0 { &note } else { "" })?;
+    if sum.throttled > 0 {
+        rows.row(page, "  throttled", sum.throttled, Style::Waiting, "of it, by the CPU quota of a cgroup")?;
+    }
     let classes = sum.classes();
     if let [class] = classes[..] {
         // One class needs no line under its own sum.

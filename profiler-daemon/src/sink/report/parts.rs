@@ -17,6 +17,7 @@ pub(super) struct Parts {
     pub(super) kernel: u64,
     pub(super) run_queue: u64,
     pub(super) preempted: u64,
+    pub(super) throttled: u64,
     /// By class number; slot 0 stays 0.
     pub(super) blocked: [u64; COUNT],
     /// Number of waits behind `blocked`.
@@ -53,6 +54,7 @@ impl Parts {
             sum.kernel += part.kernel;
             sum.run_queue += part.run_queue;
             sum.preempted += part.preempted;
+            sum.throttled += part.throttled;
             sum.idle += part.idle;
             sum.stolen += part.stolen;
             sum.unseen += part.unseen;
@@ -111,6 +113,7 @@ impl Placed {
             kernel: ledger.kernel_ns,
             run_queue: ledger.run_queue_ns,
             preempted: ledger.preempted_ns,
+            throttled: ledger.throttled_ns,
             blocked: self.blocked,
             waits: self.waits,
             idle: thread.idle_ns,

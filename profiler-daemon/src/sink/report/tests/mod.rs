@@ -57,6 +57,18 @@ fn a_service_with_bars_colours_and_threads() {
 }
 
 #[test]
+fn throttled_time_has_a_line_of_its_own() {
+    let mut window = service().finish();
+    assert!(!text(&window, &plain(100)).contains("throttled"), "none is no line");
+    let thread = window.threads.iter_mut().max_by_key(|thread| thread.ledger.run_queue_ns).unwrap();
+    thread.ledger.throttled_ns = 100 * MS;
+    let text = text(&window, &plain(100));
+    let lines: Vec<_> = text.lines().collect();
+    let waiting = lines.iter().position(|line| line.starts_with("  waiting for a CPU")).unwrap();
+    assert_eq!(lines[waiting + 1], "    throttled            0.1 s   0.1 %  of it, by the CPU quota of a cgroup");
+}
+
+#[test]
 fn a_service_in_full() {
     check("service-full.txt", &service().finish(), &Options { full: true, top: 2, ..plain(100) });
 }

@@ -1,0 +1,119 @@
+//! How much of a thread's waits for a CPU was the doing of a CPU quota.
+//!
+//! The kernel counts for each CPU's queue of a cgroup how long it was throttled. A wait for a CPU begins with a mark:
+//! which queue, and its count by then. What the count has grown by when the thread runs again is the throttled part of the
+//! wait, which it never exceeds. Counts are in the scheduler's clock and waits in ours; their lengths agree.
+
+/// What a queue says at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queue {
+    /// Which one, by its address; 0 if there is nothing to know.
+    pub address: u64,
+    /// How long it was throttled, as far as that is over.
+    pub past_ns: u64,
+    /// How long it has been throttled up to now, if it is and the kernel says since when.
+    pub open_ns: u64,
+    /// 1 if the thread may not run now, for its quota.
+    pub throttled: u64,
+}
+
+/// The throttled time of one thread. Zeroed memory is a start.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttle {
+    /// The queue on which the wait began; 0 if none did.
+    pub address: u64,
+    /// The count of that queue by then.
+    pub mark_ns: u64,
+    /// 1 if the thread was throttled by then.
+    pub throttled: u64,
+    /// Throttled time of all waits that are over.
+    pub total_ns: u64,
+}
+
+impl Throttle {
+    /// A wait for a CPU begins.
+    #[inline(always)]
+    pub fn begin(&mut self, queue: Queue) {
+        self.address = queue.address;
+        self.mark_ns = queue.past_ns + queue.open_ns;
+        self.throttled = queue.throttled;
+    }
+
+    /// The wait is over: it had this length, and the queue on which it began was throttled for so long by now.
+    #[inline(always)]
+    pub fn end(&mut self, past_ns: u64, wait_ns: u64) {
+        let part_ns = past_ns.saturating_sub(self.mark_ns);
+        self.total_ns += if part_ns < wait_ns { part_ns } else { wait_ns };
+        self.address = 0;
+    }
+
+    /// All throttled time with that of a wait which has this length and is not over.
+    #[inline(always)]
+    pub fn with_open(&self, queue: Queue, wait_ns: u64) -> u64 {
+        if self.address == 0 || self.address != queue.address {
+            return self.total_ns;
+        }
+        // Throttled when it began, and never let go since. The scheduler's clock stands still on an idle CPU, so its count
+        // would come out too short here.
+        let still = self.throttled != 0 && queue.past_ns <= self.mark_ns;
+        let part_ns = (queue.past_ns + queue.open_ns).saturating_sub(self.mark_ns);
+        self.total_ns + if still || part_ns > wait_ns { wait_ns } else { part_ns }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: u64 = 0xffff;
+
+    /// A thread whose wait began on a queue that had been throttled for 1,000.
+    fn begun(throttled: bool) -> Throttle {
+        let mut throttle = Throttle { total_ns: 7, ..Throttle::default() };
+        throttle.begin(Queue { address: QUEUE, past_ns: 1_000, open_ns: 0, throttled: throttled.into() });
+        throttle
+    }
+
+    fn ended(past_ns: u64, wait_ns: u64) -> u64 {
+        let mut throttle = begun(false);
+        throttle.end(past_ns, wait_ns);
+        assert_eq!(throttle.address, 0, "no wait is open");
+        throttle.total_ns - 7
+    }
+
+    #[test]
+    fn what_the_count_grew_by_was_throttled() {
+        assert_eq!(ended(1_090, 100), 90);
+        assert_eq!(ended(1_000, 100), 0, "an ordinary wait");
+        assert_eq!(ended(1_200, 100), 100, "never more than the wait");
+        assert_eq!(ended(500, 100), 0, "another queue at the same address");
+    }
+
+    #[test]
+    fn what_was_throttled_before_the_wait_is_not_of_it() {
+        let mut throttle = Throttle::default();
+        // Throttled for 60 already when the thread was woken, for 100 in all.
+        throttle.begin(Queue { address: QUEUE, past_ns: 1_000, open_ns: 60, throttled: 1 });
+        throttle.end(1_100, 50);
+        assert_eq!(throttle.total_ns, 40);
+    }
+
+    #[test]
+    fn an_open_wait_is_throttled_as_long_as_its_queue_is() {
+        let now = |past_ns, open_ns| Queue { address: QUEUE, past_ns, open_ns, throttled: 0 };
+        for (throttled, queue, expected) in [
+            (true, now(1_000, 3), 80),
+            (true, now(1_030, 0), 30),
+            (true, now(1_030, 20), 50),
+            (false, now(1_000, 0), 0),
+            (false, now(1_000, 30), 30),
+            (false, now(1_000, 300), 80),
+            (true, Queue { address: 1, ..now(1_000, 0) }, 0),
+            (true, Queue::default(), 0),
+        ] {
+            assert_eq!(begun(throttled).with_open(queue, 80) - 7, expected, "{throttled} {queue:?}");
+        }
+        assert_eq!(Throttle { total_ns: 7, ..Throttle::default() }.with_open(Queue::default(), 80), 7);
+    }
+}
