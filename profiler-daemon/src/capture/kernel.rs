@@ -1,10 +1,11 @@
 //! The kernel programs and their maps as one value: load, attach, read, stop.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
-use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
+use aya::programs::perf_event::{PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{BtfTracePoint, Iter, PerfEvent, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
@@ -120,7 +121,9 @@ pub struct Kernel {
     window_ns: u64,
     detail: Detail,
     has_sleepers: bool,
-    sampling: Vec<aya::programs::perf_event::PerfEventLinkId>,
+    /// By CPU.
+    sampling: BTreeMap<u32, PerfEventLinkId>,
+    rate_hz: u64,
 }
 
 impl Kernel {
@@ -161,7 +164,8 @@ impl Kernel {
             window_ns: 0,
             detail: Detail::default(),
             has_sleepers,
-            sampling: Vec::new(),
+            sampling: BTreeMap::new(),
+            rate_hz: 0,
             ebpf,
         };
         kernel.fill("FILTER_PIDS", "processes", wanted.pids.iter().copied())?;
@@ -231,30 +235,47 @@ impl Kernel {
 
     /// Starts sampling on every CPU that is online, `rate_hz` times a second.
     pub fn start_sampling(&mut self, rate_hz: u64) -> Result<(), KernelError> {
-        let attach = |source| KernelError::Attach { program: SAMPLER, source: Box::new(source) };
-        let cpus = aya::util::online_cpus().map_err(|(_, error)| attach(ProgramError::IOError(error)))?;
+        self.rate_hz = rate_hz;
+        let cpus = aya::util::online_cpus();
+        let cpus = cpus.map_err(|(_, error)| in_sampler(ProgramError::IOError(error)))?;
+        self.follow_cpus(&cpus).map(drop)
+    }
+
+    /// Samples these CPUs and no others from now on: to be called with those on line while sampling goes on, as CPUs come and go.
+    /// The event of a CPU that goes off line is dead, also when the CPU comes back: one that was away between two calls is
+    /// sampled no more. Returns how many CPUs went and came.
+    pub fn follow_cpus(&mut self, cpus: &[u32]) -> Result<(usize, usize), KernelError> {
         let program: &mut PerfEvent = program(&mut self.ebpf, SAMPLER)?;
-        for cpu in cpus {
+        let (mut gone, mut came) = (0, 0);
+        while let Some(cpu) = self.sampling.keys().find(|cpu| !cpus.contains(cpu)).copied() {
+            if let Some(link) = self.sampling.remove(&cpu) {
+                program.detach(link).map_err(in_sampler)?;
+                gone += 1;
+            }
+        }
+        for cpu in cpus.iter().copied() {
+            if self.sampling.contains_key(&cpu) {
+                continue;
+            }
             let link = program
                 .attach(
                     PerfEventConfig::Software(SoftwareEvent::CpuClock),
                     PerfEventScope::AllProcessesOneCpu { cpu },
-                    SamplePolicy::Frequency(rate_hz),
+                    SamplePolicy::Frequency(self.rate_hz),
                     false,
                 )
-                .map_err(attach)?;
-            self.sampling.push(link);
+                .map_err(in_sampler)?;
+            self.sampling.insert(cpu, link);
+            came += 1;
         }
-        Ok(())
+        Ok((gone, came))
     }
 
     /// Stops sampling: before everything else, else the profile shows our own detaching.
     pub fn stop_sampling(&mut self) -> Result<(), KernelError> {
         let program: &mut PerfEvent = program(&mut self.ebpf, SAMPLER)?;
-        for link in self.sampling.drain(..) {
-            program
-                .detach(link)
-                .map_err(|source| KernelError::Attach { program: SAMPLER, source: Box::new(source) })?;
+        while let Some((_, link)) = self.sampling.pop_first() {
+            program.detach(link).map_err(in_sampler)?;
         }
         Ok(())
     }
@@ -417,6 +438,10 @@ where
 
 fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<aya::maps::Map, KernelError> {
     ebpf.take_map(map).ok_or(KernelError::Missing(map))
+}
+
+fn in_sampler(source: ProgramError) -> KernelError {
+    KernelError::Attach { program: SAMPLER, source: Box::new(source) }
 }
 
 fn in_map(map: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {

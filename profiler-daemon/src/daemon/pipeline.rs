@@ -303,9 +303,7 @@ impl Pipeline {
         let accounts = &mut self.accounts;
         self.kernel.drain_off_cpu(|key, value, _| accounts.off_cpu(key, &value))?;
         self.programs.open(self.kernel.run_stats());
-        if self.mappings.follow(&mappings::online_cpus()?)? {
-            self.followers.missed();
-        }
+        self.follow_cpus()?;
         if self.is_searching() {
             // A process may have got its name or its cgroup since the last look. A cgroup that is gone
             // keeps what was counted.
@@ -313,6 +311,19 @@ impl Pipeline {
                 self.kernel.set_cgroups(&ids)?;
             }
             self.read_threads()?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with what is open for each CPU, as CPUs come and go.
+    fn follow_cpus(&mut self) -> Result<(), PipelineError> {
+        let cpus = mappings::online_cpus()?;
+        if self.mappings.follow(&cpus)? {
+            self.followers.missed();
+        }
+        let (gone, came) = self.kernel.follow_cpus(&cpus)?;
+        if gone + came > 0 {
+            tracing::info!(gone, came, online = cpus.len(), "CPUs went or came: those on line are sampled");
         }
         Ok(())
     }
