@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub(crate) use machine::Machine;
 pub(crate) use program::{Program, free_port, poll};
-pub(crate) use report::{Frame, Gap, Ledger, MS, OnCpu, Report, Thread};
+pub(crate) use report::{Frame, Gap, Ledger, MS, OnCpu, Report, Thread, Wait};
 pub(crate) use run::{Outcome, run};
 pub(crate) use speedscope::Speedscope;
 pub(crate) use workload::{Truth, c_compiler, truths, workload};

@@ -12,8 +12,20 @@ use super::apt::Apt;
 use super::catalog::Row;
 use crate::run::{self, say};
 
-/// What the guest needs to see its disk, and, on machines with one serial port, to say something; where it is no part of the kernel.
-const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "virtio_console", "crc32c_generic", "ext4"];
+/// What the guest needs to see its disk, and, on machines with one serial port, to say something, and what faults are made
+/// with; where it is no part of the kernel.
+const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_console",
+    "crc32c_generic",
+    "ext4",
+    "null_blk",
+    "dm_mod",
+    "dm_delay",
+    "dm_flakey",
+    "sch_netem",
+];
 /// A kernel older than this is looked for again.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
 

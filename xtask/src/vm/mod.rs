@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use catalog::{ROWS, Row};
+use clap::builder::PossibleValuesParser;
 use kernel::Kernel;
 use payload::Payload;
 use table::{Outcome, Verdict};
@@ -37,6 +38,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("/usr/sbin/mke2fs", "e2fsprogs"),
     ("xz", "xz-utils"),
     ("strip", "binutils"),
+    (payload::FAULT_TOOLS[0], "dmsetup"),
+    (payload::FAULT_TOOLS[1], "iproute2"),
 ];
 /// The same for kernels of one processor.
 fn tools_for(machine: Machine) -> &'static [(&'static str, &'static str)] {
@@ -51,6 +54,9 @@ pub(crate) struct Args {
     /// Only these: 5.10, 6.1, 6.1-rt, 6.12, 6.18, newest, arm64, rc
     #[arg(value_name = "KERNEL", value_parser = row)]
     kernels: Vec<&'static Row>,
+    /// Only these columns of the table
+    #[arg(long, value_name = "COLUMN", value_parser = PossibleValuesParser::new(suite::names()))]
+    only: Vec<String>,
 }
 
 fn row(name: &str) -> Result<&'static Row, String> {
@@ -64,6 +70,7 @@ fn row(name: &str) -> Result<&'static Row, String> {
 /// # Errors
 /// Something does not build, a test failed, or too few kernels could be tried.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let _ = suite::ONLY.set(args.only.clone());
     let folder = workspace::target().join("vm");
     let rows: Vec<&Row> = if args.kernels.is_empty() { ROWS.iter().collect() } else { args.kernels.clone() };
     let mut payloads = Vec::new();
@@ -77,6 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let outcomes = try_all(&rows, &payloads, &folder);
     println!("\n{}", table::render(&outcomes));
     say(&format!("{} kernels in {:.0} s", rows.len(), start.elapsed().as_secs_f64()));
+    println!("{}", table::faults(&outcomes));
     let (_, failed) = table::sums(&outcomes);
     if failed > 0 {
         bail!("{failed} tests failed");
@@ -123,6 +131,7 @@ fn try_one(row: &Row, payload: &Payload, folder: &Path) -> Outcome {
         candidate: row.candidate,
         release: Err(why),
         verdicts: vec![Verdict::NotRun; suite::COLUMNS.len()],
+        said: String::new(),
         took: start.elapsed(),
     };
     let kernel = match Kernel::of(row, folder) {
@@ -140,10 +149,10 @@ fn try_one(row: &Row, payload: &Payload, folder: &Path) -> Outcome {
             break;
         }
     }
-    let (release, verdicts) = table::read(&said);
+    let (release, verdicts) = table::read(row, &said);
     tell_failures(row, &kernel, &said, &verdicts);
     let release = release.unwrap_or_else(|| format!("{} died", kernel.release));
-    Outcome { name: row.name, candidate: row.candidate, release: Ok(release), verdicts, took: start.elapsed() }
+    Outcome { name: row.name, candidate: row.candidate, release: Ok(release), verdicts, said, took: start.elapsed() }
 }
 
 /// Prints what the guest said of tests that failed.

@@ -22,6 +22,8 @@ const BUSYBOX: &str = "/bin/busybox";
 const BUSYBOX_SUITE: &str = "bookworm";
 /// Shared libraries that tests and workloads are linked to, where no loader of ours can say so.
 const LIBRARIES: [&str; 5] = ["ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libpthread.so.0"];
+/// What faults are made with, from this machine: kernels of other processors have none made.
+pub(super) const FAULT_TOOLS: [&str; 2] = ["/usr/sbin/dmsetup", "/usr/sbin/tc"];
 /// Room beside what the image holds.
 const SPARE_MIB: u64 = 192;
 
@@ -164,6 +166,13 @@ fn disk(builder: &Builder, busybox: &Path, folder: &Path) -> Result<PathBuf> {
         programs.extend(files(&workloads)?);
     }
     fs::create_dir_all(root.join(below(&workspace::root().join("profiler-daemon/tests/workloads/chains"))))?;
+    if builder.cross.is_none() {
+        for tool in FAULT_TOOLS {
+            // What a package of this machine links to is what the loader of the guest finds.
+            put(&root, Path::new(tool), tool)?;
+            programs.push(PathBuf::from(tool));
+        }
+    }
     for (library, place) in builder.libraries(&programs)? {
         put(&root, &library, place.to_str().context("a library has a name that is no text")?)?;
     }
