@@ -123,6 +123,23 @@ fn all_accounted(options: &[&str]) {
     }
 }
 
+/// Three parents with children that end at once: some 3,000 a second.
+#[test]
+fn every_process_of_a_storm_of_forks_is_accounted() {
+    let Some(kernel) = kernel() else { return };
+    let faults = workload("faults");
+    let storm = format!("for parent in 1 2 3; do {} forks 2000 & done; wait", faults.display());
+    let (report, outcome) = kernel.record_words(["-q", "--", "sh", "-c", &storm]);
+    let truths = truths(&outcome.stdout);
+    assert_eq!(truths.len(), 3, "{}", outcome.stdout);
+    let forks: u64 = truths.iter().map(|truth| truth.number("forks")).sum();
+    let rate: f64 = truths.iter().map(|it| it.number("forks") as f64 * 1e9 / it.number("wall_ns") as f64).sum();
+    let lost = report.loss("ring_full_thread") + report.loss("thread_state_full");
+    println!("{forks} forks, {rate:.0} a second: {} ledgers, {lost} lost", report.threads.len());
+    // The parents, and the shell that starts them.
+    assert_eq!(report.threads.len() as u64 + lost, forks + 4);
+}
+
 /// Sums of waits travel by three ways: by the map while the window is open, by the iterator or by the thread's own
 /// end after it. None of them loses a wait.
 #[test]

@@ -92,6 +92,6 @@ fn a_service_stores_its_windows_whatever_the_clock() {
         "the clock goes an hour ahead and back (service)",
         "each window is stored, and is as long as it was",
         format!("{} windows in a row, of {} to {}", windows.len(), ms(shortest), ms(longest)),
-        windows.len() >= 5 && follow && shortest > 1_900 * MS && longest < 3_000 * MS && !serve.log().contains("panic"),
+        windows.len() >= 5 && follow && shortest > 1_700 * MS && longest < 3_000 * MS && !serve.log().contains("panic"),
     );
 }

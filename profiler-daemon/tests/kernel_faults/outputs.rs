@@ -28,7 +28,7 @@ fn a_full_disk_is_an_error_with_a_remedy() {
     judge(
         "no room for the report",
         "an error that says what to do; the text report is there",
-        format!("exit code {:?}: {said}", outcome.status.code()),
+        format!("{}: {said}", outcome.status),
         outcome.status.code().is_some_and(|code| code != 0)
             && said.contains("No space left")
             && said.contains("try:")
@@ -46,7 +46,7 @@ fn a_read_only_disk_is_an_error_before_anything_runs() {
     judge(
         "a read-only place for the report",
         "an error that says what to do, before the command is started",
-        format!("exit code {:?}: {said}", outcome.status.code()),
+        format!("{}: {said}", outcome.status),
         outcome.status.code().is_some_and(|code| code != 0)
             && said.contains("Read-only file system")
             && !outcome.stdout.contains("TRUTH"),

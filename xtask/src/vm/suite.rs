@@ -40,8 +40,8 @@ pub(super) static COLUMNS: &[Column] = &[
     Column::of("shares", "kernel_shares", &[]),
     Column::of("edges", "kernel_edges", &[]),
     // What differs most between kernels, so on all of them.
-    Column { breaks: true, ..Column::of("throttle", "kernel_faults", &["a_quota"]) },
-    Column { breaks: true, faults: true, ..Column::of("faults", "kernel_faults", &["--skip", "a_quota"]) },
+    Column { breaks: true, ..Column::of("throttle", "kernel_faults", &["a_quota_beside"]) },
+    Column { breaks: true, faults: true, ..Column::of("faults", "kernel_faults", &["--skip", "a_quota_beside"]) },
 ];
 
 /// The columns that were asked for by name; all if none was.
