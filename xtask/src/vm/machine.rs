@@ -17,7 +17,7 @@ use crate::machine::Machine;
 
 const INIT: &str = include_str!("init.sh");
 /// The guest is emulated and others may be running: no kernel takes half as long.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// Boots the kernel with the disk, runs the suite, and returns what came of it.
 ///

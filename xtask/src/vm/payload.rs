@@ -13,7 +13,7 @@ use super::apt::Apt;
 use super::suite;
 use crate::cross::Cross;
 use crate::machine::Machine;
-use crate::{build, kernel, run, workspace};
+use crate::{build, cross, kernel, run, workspace};
 
 const GUEST: &str = include_str!("guest.sh");
 /// Where Debian's package busybox-static puts it.
@@ -86,7 +86,8 @@ impl Builder {
         let sysroot = cross.libraries();
         let name = self.machine.name();
         let sysroot = sysroot.parent().unwrap_or(&sysroot).display();
-        cargo.args(["--package", "profiler-daemon"]);
+        // What the program is made of is made already.
+        cargo.args(["--profile", cross::PROFILE, "--package", "profiler-daemon"]);
         cargo.env(
             format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", name.to_uppercase()),
             format!("qemu-{name} -L {sysroot}"),

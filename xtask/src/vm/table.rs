@@ -9,6 +9,8 @@ use super::suite::{COLUMNS, Column};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Passed,
+    /// At the second try, which the table says.
+    PassedAgain,
     Failed,
     /// The guest died before or in it.
     NotRun,
@@ -37,7 +39,9 @@ pub(super) fn read(row: &Row, said: &str) -> (Option<String>, Vec<Verdict>) {
             let (of, status) = end.split_once(' ')?;
             (of == name).then_some(status)
         });
+        let is_again = said.lines().any(|line| line.strip_prefix("AGAIN ") == Some(name));
         match end {
+            Some("0") if is_again => Verdict::PassedAgain,
             Some("0") => Verdict::Passed,
             Some(_) => Verdict::Failed,
             None => Verdict::NotRun,
@@ -68,6 +72,7 @@ pub(super) fn render(outcomes: &[Outcome]) -> String {
         for (column, verdict) in COLUMNS.iter().zip(&outcome.verdicts) {
             let word = match verdict {
                 Verdict::Passed => "ok",
+                Verdict::PassedAgain => "ok/2",
                 Verdict::Failed => "FAIL",
                 Verdict::NotRun => "-",
                 Verdict::Left => "",
@@ -81,6 +86,10 @@ pub(super) fn render(outcomes: &[Outcome]) -> String {
         text.push('\n');
     }
     let (passed, failed) = sums(outcomes);
+    let again = outcomes.iter().flat_map(|outcome| &outcome.verdicts).filter(|it| **it == Verdict::PassedAgain).count();
+    if again > 0 {
+        text.push_str(&format!("\nok/2: passed at the second try only, {again} of them\n"));
+    }
     text.push_str(&format!("\n{passed} passed, {failed} failed\n"));
     text
 }
@@ -112,7 +121,7 @@ pub(super) fn sums(outcomes: &[Outcome]) -> (usize, usize) {
     let counted = outcomes.iter().filter(|outcome| !outcome.candidate && outcome.release.is_ok());
     let verdicts: Vec<_> = counted.flat_map(|outcome| &outcome.verdicts).collect();
     let count = |of: Verdict| verdicts.iter().filter(|verdict| ***verdict == of).count();
-    (count(Verdict::Passed), count(Verdict::Failed) + count(Verdict::NotRun))
+    (count(Verdict::Passed) + count(Verdict::PassedAgain), count(Verdict::Failed) + count(Verdict::NotRun))
 }
 
 /// Kernels that ran at all.
@@ -136,6 +145,12 @@ mod tests {
         assert_eq!(part(SAID, "load"), "hello\n");
         assert_eq!(part(SAID, "ledger"), "half");
         assert_eq!(read(&ROWS[0], "").0, None);
+    }
+
+    #[test]
+    fn what_passes_at_the_second_try_is_told_so() {
+        let said = "RELEASE 6.1.0\nBEGIN load\nlate\nAGAIN load\nEND load 0\nBEGIN doctor\nno\nAGAIN doctor\nno\nEND doctor 101";
+        assert_eq!(read(&ROWS[0], said).1[..2], [Verdict::PassedAgain, Verdict::Failed]);
     }
 
     #[test]
