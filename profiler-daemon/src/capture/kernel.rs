@@ -87,13 +87,7 @@ impl KernelError {
         if let KernelError::FilterFull { .. } = self {
             return "name fewer, or profile everything with `--all`".to_owned();
         }
-        if !nix::unistd::geteuid().is_root() {
-            return "run as root, or grant CAP_BPF and CAP_PERFMON".to_owned();
-        }
-        if super::settings::is_confidential() {
-            return "boot without lockdown=confidentiality".to_owned();
-        }
-        "`profilerd doctor` says what this kernel and these privileges allow".to_owned()
+        super::preflight::way_out()
     }
 }
 

@@ -23,7 +23,10 @@ pub(super) fn run(args: &DoctorArgs) -> Result<ExitCode, CliError> {
     }
     let is_ready = missing(&capabilities).is_none();
     let color = terminal::stdout_colors(Color::Auto);
-    let text = render(&headline(), &capabilities, args.pid, color);
+    let mut text = render(&headline(), &capabilities, args.pid, color);
+    if let Some(how) = preflight::how_to_grant() {
+        text.push_str(&format!("\n{how}"));
+    }
     super::print(|out| {
         out.extend_from_slice(text.as_bytes());
         Ok(())

@@ -118,7 +118,7 @@ impl PipelineError {
                 Some("use a kernel built with CONFIG_DEBUG_INFO_BTF; `profilerd doctor` says more".to_owned())
             }
             PipelineError::Kernel(error) => Some(error.remedy()),
-            PipelineError::Mappings(error) => Some(error.remedy().to_owned()),
+            PipelineError::Mappings(error) => Some(error.remedy()),
             PipelineError::Cgroup(error) => error.remedy(),
             PipelineError::Io(_) => None,
         }

@@ -40,6 +40,8 @@ const TOOLS: &[(&str, &str)] = &[
     ("strip", "binutils"),
     (payload::FAULT_TOOLS[0], "dmsetup"),
     (payload::FAULT_TOOLS[1], "iproute2"),
+    (payload::FAULT_TOOLS[2], "util-linux"),
+    (payload::FAULT_TOOLS[3], "libcap2-bin"),
 ];
 /// The same for kernels of one processor.
 fn tools_for(machine: Machine) -> &'static [(&'static str, &'static str)] {

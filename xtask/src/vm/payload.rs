@@ -22,8 +22,8 @@ const BUSYBOX: &str = "/bin/busybox";
 const BUSYBOX_SUITE: &str = "bookworm";
 /// Shared libraries that tests and workloads are linked to, where no loader of ours can say so.
 const LIBRARIES: [&str; 5] = ["ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "libpthread.so.0"];
-/// What faults are made with, from this machine: kernels of other processors have none made.
-pub(super) const FAULT_TOOLS: [&str; 2] = ["/usr/sbin/dmsetup", "/usr/sbin/tc"];
+/// What faults are made with, and rights are taken and given with, from this machine: not for other processors.
+pub(super) const FAULT_TOOLS: [&str; 4] = ["/usr/sbin/dmsetup", "/usr/sbin/tc", "/usr/bin/setpriv", "/usr/sbin/setcap"];
 /// Room beside what the image holds.
 const SPARE_MIB: u64 = 192;
 

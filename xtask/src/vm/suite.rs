@@ -15,17 +15,19 @@ pub(super) struct Column {
     breaks: bool,
     /// Only on kernels that have all faults made.
     faults: bool,
+    /// Only on kernels that have all privileges tried.
+    rights: bool,
 }
 
 impl Column {
     const fn of(name: &'static str, binary: &'static str, tests: &'static [&'static str]) -> Column {
-        Column { name, binary, tests, breaks: false, faults: false }
+        Column { name, binary, tests, breaks: false, faults: false, rights: false }
     }
 
     /// Whether it runs on this kernel.
     pub(super) fn is_for(&self, row: &Row) -> bool {
         let is_wanted = ONLY.get().is_none_or(|only| only.is_empty() || only.iter().any(|name| name == self.name));
-        is_wanted && (!self.faults || row.has_faults())
+        is_wanted && (!self.faults || row.has_faults()) && (!self.rights || row.has_rights())
     }
 }
 
@@ -42,6 +44,8 @@ pub(super) static COLUMNS: &[Column] = &[
     // What differs most between kernels, so on all of them.
     Column { breaks: true, ..Column::of("throttle", "kernel_faults", &["a_quota_beside"]) },
     Column { breaks: true, faults: true, ..Column::of("faults", "kernel_faults", &["--skip", "a_quota_beside"]) },
+    // The last, since it locks the kernel down.
+    Column { breaks: true, rights: true, ..Column::of("rights", "kernel_rights", &[]) },
 ];
 
 /// The columns that were asked for by name; all if none was.

@@ -45,8 +45,8 @@ pub enum MappingsError {
 
 impl MappingsError {
     /// What a person can do about it.
-    pub fn remedy(&self) -> &'static str {
-        "run as root, or grant CAP_PERFMON and set kernel.perf_event_paranoid to 2 or less"
+    pub fn remedy(&self) -> String {
+        super::preflight::way_out()
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Facts {
     pub(super) btf: Attempt,
     pub(super) small_map: Attempt,
     pub(super) large_map: Attempt,
+    /// Bytes that may be locked; `None` if there is no limit.
+    pub(super) locked_bytes: Option<u64>,
     pub(super) software_clock: Attempt,
     pub(super) perf_event_paranoid: Option<i32>,
     /// Whether `/proc/kallsyms` shows addresses to us.
@@ -47,6 +49,7 @@ impl Facts {
             btf: attempt(read_one_byte("/sys/kernel/btf/vmlinux")),
             large_map: if small_map.is_ok() { attempt(try_call::kernel_map(LARGE_MAP_KIB)) } else { small_map },
             small_map,
+            locked_bytes: try_call::memory_limit(),
             software_clock: attempt(try_call::software_clock()),
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
             kernel_addresses: kernel_addresses(),

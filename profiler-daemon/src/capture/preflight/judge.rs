@@ -1,5 +1,8 @@
 //! From facts to what a person can do: pure, so that every machine can be tested on any other.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use super::facts::Facts;
 use super::programs::Programs;
 use super::rights::Right;
@@ -46,12 +49,11 @@ fn needs_programs(runs: bool, verdict: Capability) -> Capability {
 const AS_PROGRAMS: &str = "as the kernel programs";
 
 /// What keeps kernel programs from running at all, and the way out.
-fn programs_refused(facts: &Facts) -> Option<(String, &'static str)> {
-    let as_root = "run as root: sudo profilerd …";
-    let on_host = "run on the host, or in a container with --privileged and --pid=host";
+fn programs_refused(facts: &Facts) -> Option<(String, String)> {
+    let on_host = ON_HOST.to_owned();
     let found = match (facts.small_map, facts.rights.missing(&[Right::Bpf, Right::Perfmon])) {
         (Err(libc::ENOSYS), _) => ("this kernel, or a seccomp filter, has no bpf system call".to_owned(), on_host),
-        (_, Some(missing)) => (format!("needs {missing}"), as_root),
+        (_, Some(missing)) => (format!("needs {missing}"), grant(&missing)),
         (Err(_), None) if !facts.host_users => {
             ("root inside a user namespace has no rights over the kernel".to_owned(), on_host)
         }
@@ -64,7 +66,7 @@ fn programs_refused(facts: &Facts) -> Option<(String, &'static str)> {
 fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
     const NAME: &str = "kernel programs";
     let verdict = if let Some((reason, remedy)) = programs_refused(facts) {
-        no(NAME, reason, Some(remedy))
+        no(NAME, reason, Some(&remedy))
     } else if let Err(errno) = facts.btf {
         let (reason, remedy) = if errno == libc::ENOENT {
             (
@@ -76,16 +78,26 @@ fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
         };
         no(NAME, reason, Some(remedy))
     } else if facts.large_map.is_err() {
+        let limit = facts.locked_bytes.map(|bytes| format!(" of {} KiB", bytes >> 10)).unwrap_or_default();
         no(
             NAME,
-            "RLIMIT_MEMLOCK is too low for the kernel's maps",
-            Some("ulimit -l unlimited; in a unit: LimitMEMLOCK=infinity"),
+            format!(
+                "the limit of locked memory{limit} is too low: before Linux 5.11 the programs' maps count as locked"
+            ),
+            Some("as root: ulimit -l unlimited; in a unit: LimitMEMLOCK=infinity; or grant CAP_SYS_RESOURCE"),
         )
     } else {
         match programs {
             Programs::Loaded { names, took, .. } => {
                 yes(NAME, format!("{} loaded and removed again in {} ms", names.len(), took.as_millis()))
             }
+            // The kernel's own words would be about a helper. Source: aya, `sanitize_functions`: where helpers that read
+            // the kernel are refused, those that read programs become one that is refused, too.
+            Programs::Refused { .. } if !kernel_reads(facts) => no(
+                NAME,
+                "lockdown=confidentiality forbids programs that read memory, as all of ours do",
+                RELAX_LOCKDOWN,
+            ),
             Programs::Refused { reason, remedy } => no(NAME, reason, Some(remedy)),
         }
     };
@@ -126,7 +138,44 @@ fn kernel_reads(facts: &Facts) -> bool {
 }
 
 const CONFIDENTIAL: &str = "lockdown=confidentiality forbids reading kernel memory";
-const RELAX_LOCKDOWN: Option<&str> = Some("boot with lockdown=integrity");
+const RELAX_LOCKDOWN: Option<&str> = Some("boot with lockdown=integrity, under which all works");
+const ON_HOST: &str = "run on the host, or in a container with --privileged and --pid=host";
+
+/// The way to rights that are missing. How they are granted is said once, see [`how_to_grant`].
+fn grant(missing: &str) -> String {
+    format!("run as root, or grant {missing}")
+}
+
+/// All that a user needs to see as much as root does, but for the cost of the kernel programs.
+const ALL_BUT_ADMIN: [Right; 6] =
+    [Right::Bpf, Right::Perfmon, Right::SysPtrace, Right::CheckpointRestore, Right::DacReadSearch, Right::Syslog];
+
+/// How an ordinary user gets all rights that are of use; `None` if none is missing, or if granting would change nothing.
+pub(super) fn how_to_grant(facts: &Facts) -> Option<String> {
+    if !facts.host_users {
+        return None;
+    }
+    facts.rights.missing(&ALL_BUT_ADMIN)?;
+    // One that is granted replaces those of before, so all are named.
+    let names = ALL_BUT_ADMIN.map(Right::name);
+    let small = names.map(str::to_lowercase).join(",");
+    Some(format!(
+        "to grant rights to whoever may run a file:\n  sudo setcap {small}+ep FILE\nto a unit with User=:\n  \
+         AmbientCapabilities={}\n",
+        names.join(" ")
+    ))
+}
+
+/// What keeps a capture from running, as far as that is known without loading anything.
+pub(super) fn obstacle(facts: &Facts) -> Option<Capability> {
+    let loaded = Programs::Loaded { names: BTreeSet::new(), took: Duration::ZERO, hashed_threads: false };
+    let verdicts = [kernel_programs(facts, &loaded), sampling_clock(signal::CPU.name, facts)];
+    let found = verdicts.into_iter().find(|verdict| verdict.support == Support::No);
+    found.or_else(|| {
+        let refused = Programs::Refused { reason: String::new(), remedy: String::new() };
+        (!kernel_reads(facts)).then(|| kernel_programs(facts, &refused))
+    })
+}
 
 fn wait_classes(facts: &Facts) -> Capability {
     const NAME: &str = "classes of waits";
@@ -150,9 +199,13 @@ fn sampling_clock(name: &'static str, facts: &Facts) -> Capability {
     match facts.software_clock {
         Ok(()) => yes(name, "sampled by the kernel's software clock"),
         Err(libc::EACCES | libc::EPERM) => {
-            let level = facts.perf_event_paranoid.map(|level| format!(" (kernel.perf_event_paranoid={level})"));
-            let reason = format!("perf_event_open is refused{}", level.unwrap_or_default());
-            no(name, reason, Some("run as root; with CAP_PERFMON alone: sysctl kernel.perf_event_paranoid=2"))
+            let level = facts.perf_event_paranoid.unwrap_or(0);
+            // A level of distributions: the kernel itself knows none above 2.
+            if level > 2 && !facts.rights.has(Right::SysAdmin) {
+                let reason = format!("kernel.perf_event_paranoid={level} forbids sampling without CAP_SYS_ADMIN");
+                return no(name, reason, Some("sudo sysctl kernel.perf_event_paranoid=2, or run as root"));
+            }
+            no(name, "perf_event_open is refused, perhaps by a seccomp filter", Some(ON_HOST))
         }
         Err(errno) => no(name, format!("perf_event_open fails ({})", errno_name(errno)), None),
     }
@@ -166,7 +219,7 @@ fn program_stacks(facts: &Facts) -> Capability {
         Some(missing) => {
             let reason =
                 format!("of your own processes by unwind tables, of others by frame pointers without {missing}");
-            partly(NAME, reason, Some("run as root, or grant these rights"))
+            partly(NAME, reason, Some(&grant(&missing)))
         }
     }
 }
@@ -182,9 +235,11 @@ fn kernel_symbols(facts: &Facts) -> Capability {
     match facts.kptr_restrict {
         Some(2) => no(NAME, "kernel.kptr_restrict=2 hides addresses", Some("sysctl kernel.kptr_restrict=1")),
         _ => {
-            let missing = facts.rights.missing(&[Right::Syslog]).map(|missing| format!(" without {missing}"));
-            let reason = format!("/proc/kallsyms hides addresses{}", missing.unwrap_or_default());
-            no(NAME, reason, Some("run as root"))
+            let reason = "/proc/kallsyms hides addresses";
+            match facts.rights.missing(&[Right::Syslog]) {
+                Some(missing) => no(NAME, format!("{reason} without {missing}"), Some(&grant(&missing))),
+                None => no(NAME, reason, Some(ON_HOST)),
+            }
         }
     }
 }
@@ -195,7 +250,7 @@ fn program_symbols(facts: &Facts) -> Capability {
         None => yes(NAME, ""),
         Some(missing) => {
             let reason = format!("only of your own processes without {missing}");
-            partly(NAME, reason, Some("run as root, or grant these rights"))
+            partly(NAME, reason, Some(&grant(&missing)))
         }
     }
 }
@@ -206,7 +261,7 @@ fn own_cost(facts: &Facts) -> Capability {
         None => yes(NAME, ""),
         Some(missing) => {
             let reason = format!("of the daemon; of its kernel programs not without {missing}");
-            partly(NAME, reason, Some("run as root, or grant this right"))
+            partly(NAME, reason, Some(&grant(&missing)))
         }
     }
 }
@@ -241,7 +296,7 @@ mod tests {
 
     fn loaded(names: &[&str]) -> Programs {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Programs::Loaded { names, took: std::time::Duration::from_millis(60), hashed_threads: false }
+        Programs::Loaded { names, took: Duration::from_millis(60), hashed_threads: false }
     }
 
     fn all_loaded() -> Programs {
@@ -256,6 +311,7 @@ mod tests {
             btf: Ok(()),
             small_map: Ok(()),
             large_map: Ok(()),
+            locked_bytes: None,
             software_clock: Ok(()),
             perf_event_paranoid: Some(2),
             kernel_addresses: true,
@@ -323,8 +379,8 @@ mod tests {
         assert_eq!(first(Facts { btf: Err(libc::ENOENT), ..root() }), "/sys/kernel/btf/vmlinux is missing");
         assert_eq!(first(Facts { btf: Err(libc::EACCES), ..root() }), "/sys/kernel/btf/vmlinux cannot be read");
         assert_eq!(
-            first(Facts { large_map: Err(libc::EPERM), ..root() }),
-            "RLIMIT_MEMLOCK is too low for the kernel's maps"
+            first(Facts { large_map: Err(libc::EPERM), locked_bytes: Some(64 << 10), ..root() }),
+            "the limit of locked memory of 64 KiB is too low: before Linux 5.11 the programs' maps count as locked"
         );
         assert_eq!(
             first(Facts { small_map: Err(libc::EPERM), host_users: false, ..root() }),
@@ -335,6 +391,10 @@ mod tests {
             "this kernel, or a seccomp filter, has no bpf system call"
         );
         assert_eq!(first(root()), "cannot load kernel program `threads`");
+        assert_eq!(
+            first(Facts { lockdown: Some("confidentiality".to_owned()), ..root() }),
+            "lockdown=confidentiality forbids programs that read memory, as all of ours do"
+        );
     }
 
     #[test]
@@ -364,11 +424,32 @@ mod tests {
 
     #[test]
     fn without_a_clock_there_are_no_samples_and_no_main_job() {
-        let facts = Facts { software_clock: Err(libc::EACCES), ..root() };
+        let rights = Rights(1 << Right::Bpf as u32 | 1 << Right::Perfmon as u32);
+        let facts = Facts { rights, software_clock: Err(libc::EACCES), perf_event_paranoid: Some(3), ..root() };
         let verdicts = judge(&facts, &all_loaded());
         let cpu = verdicts.iter().find(|verdict| verdict.name == signal::CPU.name).unwrap();
         assert_eq!((cpu.support, cpu.required), (Support::No, true));
-        assert_eq!(cpu.reason, "perf_event_open is refused (kernel.perf_event_paranoid=2)");
+        assert_eq!(cpu.reason, "kernel.perf_event_paranoid=3 forbids sampling without CAP_SYS_ADMIN");
+        assert_eq!(obstacle(&facts).unwrap().reason, cpu.reason);
+    }
+
+    #[test]
+    fn what_keeps_a_capture_from_running_is_known_without_loading() {
+        let reason = |facts: Facts| obstacle(&facts).map(|verdict| verdict.reason);
+        assert_eq!(reason(root()), None);
+        assert_eq!(reason(Facts { rights: Rights(0), ..root() }).unwrap(), "needs CAP_BPF and CAP_PERFMON");
+        let confidential = reason(Facts { lockdown: Some("confidentiality".to_owned()), ..root() });
+        assert!(confidential.unwrap().starts_with("lockdown=confidentiality"));
+    }
+
+    #[test]
+    fn rights_are_granted_all_at_once() {
+        assert_eq!(how_to_grant(&root()), None);
+        let some = Facts { rights: Rights(1 << Right::Bpf as u32), ..root() };
+        let text = how_to_grant(&some).unwrap();
+        assert!(text.contains("setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_checkpoint_restore,"), "{text}");
+        assert!(text.contains("AmbientCapabilities=CAP_BPF CAP_PERFMON CAP_SYS_PTRACE"), "{text}");
+        assert_eq!(how_to_grant(&Facts { host_users: false, ..some }), None);
     }
 
     #[test]

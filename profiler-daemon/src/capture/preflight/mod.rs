@@ -17,6 +17,22 @@ pub fn probe() -> Vec<Capability> {
     judge::judge(&facts::Facts::gather(), &programs::load())
 }
 
+/// How an ordinary user gets the rights that are of use, in lines; `None` if none is missing.
+pub fn how_to_grant() -> Option<String> {
+    judge::how_to_grant(&facts::Facts::gather())
+}
+
+/// What to do about what keeps a capture from running, as far as that is known without loading anything: in `doctor`'s
+/// words, for errors of captures.
+pub(super) fn way_out() -> String {
+    match judge::obstacle(&facts::Facts::gather()) {
+        Some(Capability { reason, remedy: Some(remedy), .. }) => {
+            format!("{remedy}\nsince {reason}; `profilerd doctor` says more")
+        }
+        _ => "`profilerd doctor` says what this kernel and these privileges allow".to_owned(),
+    }
+}
+
 /// What is wrong with the process ids that `/proc` shows here, if anything is. Whatever is captured then has the wrong
 /// names, and nothing fails by itself.
 pub fn foreign_process_ids() -> Option<Capability> {

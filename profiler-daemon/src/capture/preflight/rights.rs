@@ -7,6 +7,7 @@ pub(super) struct Rights(pub(super) u64);
 /// One capability. Source: include/uapi/linux/capability.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
+    DacReadSearch = 2,
     SysPtrace = 19,
     SysAdmin = 21,
     Syslog = 34,
@@ -18,6 +19,7 @@ pub(super) enum Right {
 impl Right {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Right::DacReadSearch => "CAP_DAC_READ_SEARCH",
             Right::SysPtrace => "CAP_SYS_PTRACE",
             Right::SysAdmin => "CAP_SYS_ADMIN",
             Right::Syslog => "CAP_SYSLOG",

@@ -63,6 +63,12 @@ pub(super) fn raise_memory_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
+/// Bytes that this process may lock; `None` if there is no limit.
+pub(super) fn memory_limit() -> Option<u64> {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+    getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft).filter(|soft| *soft != RLIM_INFINITY)
+}
+
 /// Makes an array map of `kib` KiB and drops it again.
 pub(super) fn kernel_map(kib: u32) -> io::Result<()> {
     const BPF_MAP_CREATE: libc::c_int = 0;
