@@ -27,9 +27,10 @@ impl Row {
         self.name == "6.12"
     }
 
-    /// Whether all privileges are tried on it: the oldest kernel, where maps are locked memory, and one of today.
+    /// Whether all privileges are tried on it: the oldest kernel, where maps are locked memory, and one of today that has no
+    /// faults made, since these take minutes, too.
     pub(super) fn has_rights(&self) -> bool {
-        ["5.10", "6.12"].contains(&self.name)
+        ["5.10", "6.18"].contains(&self.name)
     }
 }
 
