@@ -54,15 +54,13 @@ pub(super) fn read(
     // Of many windows most frames are needed, so they are read while it is found out which. If some are known from
     // another segment, most of this one's may be.
     if matches!(picked, Picked::All) && merges.len() == 1 && merges[0].is_without_frames() {
-        let (frames, stacks) = both(|| frames(segment, |_| true), || all_but_frames(segment, wanted, picked, merges));
+        let (frames, stacks) =
+            both(|| frames(segment, usize::MAX, |_| true), || all_but_frames(segment, wanted, picked, merges));
         return stacks?.merge(&frames?, merges);
     }
     let stacks = all_but_frames(segment, wanted, picked, merges)?;
     let needed = stacks.needed(merges);
-    let frames = match needed.is_empty() {
-        true => Vec::new(),
-        false => frames(segment, |number| needed.get(number).is_some_and(|needed| *needed))?,
-    };
+    let frames = frames(segment, needed.len(), |number| needed[number])?;
     stacks.merge(&frames, merges)
 }
 
@@ -362,13 +360,17 @@ impl<'a> Stacks<'a> {
     }
 }
 
-/// The frames of the numbers that `needed` picks, by number; the others stay absent.
-fn frames(segment: &Segment, needed: impl Fn(usize) -> bool) -> Result<Vec<Option<Arc<Frame>>>, StoreError> {
+/// Of the first `most` frames those that `needed` picks, by number; the others stay absent.
+fn frames(
+    segment: &Segment,
+    most: usize,
+    needed: impl Fn(usize) -> bool,
+) -> Result<Vec<Option<Arc<Frame>>>, StoreError> {
     let kinds: BTreeMap<&str, FrameKind> =
         [FrameKind::Native, FrameKind::Kernel, FrameKind::Note].map(|kind| (kind.name(), kind)).into();
     let mut names: [Names; 4] = Default::default();
     let mut frames = Vec::new();
-    for (number, row) in segment.windows::<rows::Frame>(&(0..=u64::MAX))?.enumerate() {
+    for (number, row) in segment.windows::<rows::Frame>(&(0..=u64::MAX))?.take(most).enumerate() {
         let row = row?;
         let frame = || Frame {
             kind: kinds.get(&*row.kind.text()).copied().unwrap_or(FrameKind::Native),
