@@ -14,7 +14,7 @@ use crate::machine::Machine;
 use crate::{build, dist, kernel, run, workspace};
 
 /// A release without the pass over all crates, which is as long as the rest.
-pub(crate) const PROFILE: &str = "cross";
+const PROFILE: &str = "cross";
 
 /// Takes back what says otherwise.
 const LINKER: &str = r#"#!/bin/sh

@@ -13,7 +13,7 @@ use super::apt::Apt;
 use super::suite;
 use crate::cross::Cross;
 use crate::machine::Machine;
-use crate::{build, cross, kernel, run, workspace};
+use crate::{build, kernel, run, workspace};
 
 const GUEST: &str = include_str!("guest.sh");
 /// Where Debian's package busybox-static puts it.
@@ -86,8 +86,8 @@ impl Builder {
         let sysroot = cross.libraries();
         let name = self.machine.name();
         let sysroot = sysroot.parent().unwrap_or(&sysroot).display();
-        // What the program is made of is made already.
-        cargo.args(["--profile", cross::PROFILE, "--package", "profiler-daemon"]);
+        // Nobody debugs them, and what is stripped anyway takes long to make.
+        cargo.args(["--package", "profiler-daemon"]).env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
         cargo.env(
             format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", name.to_uppercase()),
             format!("qemu-{name} -L {sysroot}"),
