@@ -69,9 +69,9 @@ fn what_lasts_longer_than_the_window_fills_it_and_what_is_shorter_is_in_it() {
     let flashes: Vec<_> = report.threads_named("ed-flash").collect();
     // The way from the call to the switch is part of the 2 ms that it sleeps.
     let slept_ns = if is_emulated() { MS } else { 2 * MS };
-    // What of it the kernel spends before the switch is stolen: for an emulated arm64 most of it.
-    let stolen = |ledger: &Ledger| if is_emulated() { ledger.stolen_ns } else { 0 };
-    let slept = |ledger: &Ledger| ledger.class("sleep") + stolen(ledger);
+    // An emulator is on that way, stolen time included, for most of it.
+    let way = |ledger: &Ledger| if is_emulated() { ledger.stolen_ns + ledger.on_cpu_ns } else { 0 };
+    let slept = |ledger: &Ledger| ledger.class("sleep") + way(ledger);
     let inside = flashes.iter().filter(|thread| thread.ended && slept(&thread.ledger) >= slept_ns).count();
     println!("  ed-flash   {} threads, {inside} of them from birth to end", flashes.len());
     // One every 20 ms and a bit more: a busy machine wakes the flasher late.
