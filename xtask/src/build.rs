@@ -21,7 +21,7 @@ pub(crate) struct Args {
 /// Builds everything for the processor asked for and returns the finished program.
 ///
 /// # Errors
-/// As [`run`]; the tools for another processor cannot be had.
+/// As [`run()`]; the tools for another processor cannot be had.
 pub(crate) fn run_for(args: &Args) -> Result<PathBuf> {
     match args.target {
         Some(machine) if !machine.is_ours() => {
