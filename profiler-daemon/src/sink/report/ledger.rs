@@ -38,7 +38,7 @@ pub(super) fn write(view: &View, page: &mut Page) -> io::Result<()> {
     page.blank()?;
     page.line(Line::new().then(Style::Strong, &title(view)))?;
     let visible = sum.on_cpu.max(sum.run_queue).max(sum.blocked()).max(sum.stolen).max(sum.unseen);
-    let rows = Rows { scale: Scale::of(if visible > 0 { visible } else { sum.idle }), longest_ns: visible, view };
+    let rows = Rows { scale: Scale::of_parts(visible, sum.idle), longest_ns: visible, view };
 
     let note = format!("user {}, kernel {}", units::time(sum.user), units::time(sum.kernel));
     rows.row(page, "on-CPU", sum.on_cpu, Style::OnCpu, if sum.on_cpu > 0 { &note } else { "" })?;

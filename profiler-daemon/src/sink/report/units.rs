@@ -32,6 +32,13 @@ pub(super) struct Scale {
 }
 
 impl Scale {
+    /// That of the parts of some time: the busy ones decide, unless they are next to nothing beside the idle one, whose
+    /// digits would fill the line.
+    pub(super) fn of_parts(busy_ns: u64, idle_ns: u64) -> Scale {
+        const NEXT_TO_NOTHING: u64 = 10_000;
+        Scale::of(if idle_ns / NEXT_TO_NOTHING < busy_ns { busy_ns } else { idle_ns })
+    }
+
     /// Three significant digits for the largest value.
     pub(super) fn of(largest_ns: u64) -> Scale {
         let (unit_ns, unit) = UNITS.into_iter().find(|(unit_ns, _)| largest_ns >= *unit_ns).unwrap_or(UNITS[0]);
@@ -163,6 +170,18 @@ mod tests {
         ] {
             assert_eq!(scale.cell(ns), text);
         }
+    }
+
+    #[test]
+    fn the_idle_part_decides_only_beside_next_to_nothing() {
+        let cells = |busy_ns, idle_ns| [busy_ns, idle_ns].map(|ns| Scale::of_parts(busy_ns, idle_ns).cell(ns));
+        assert_eq!(cells(83_000, 3_002_101_600), [Scale::of(3_000_000_000).cell(83_000), units_of(3_002_101_600)]);
+        assert_eq!(cells(1_000_000, 3_000_000_000)[0], units_of(1_000_000));
+        assert_eq!(cells(0, 3_000_000_000)[1], units_of(3_000_000_000));
+    }
+
+    fn units_of(ns: u64) -> String {
+        Scale::of(ns).cell(ns)
     }
 
     #[test]
