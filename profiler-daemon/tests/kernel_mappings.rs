@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use profilerd::capture::mappings::{MappingEvent, MappingEvents, RING_BYTES};
+use profilerd::model::{Mapped, MonoNs};
 use support::workload;
 
 /// What the pipeline promises is its tick. The events themselves are there at once.
@@ -57,21 +58,38 @@ impl Mapper {
     }
 
     /// Asks for something that answers with a range.
-    fn map(&mut self, word: &str) -> MappingEvent {
+    fn map(&mut self, word: &str) -> Event {
         let range = self.ask(word);
         let (start, end) = range.split_once(' ').unwrap();
-        let number = |digits| u64::from_str_radix(digits, 16).unwrap();
-        MappingEvent::Mapped { pid: self.pid(), start: number(start), end: number(end) }
+        Event::Mapped { pid: self.pid(), start: hex(start), end: hex(end) }
     }
 
     /// Executable ranges of a file as /proc tells them.
-    fn code_of(&self, name: &str) -> Vec<MappingEvent> {
+    fn code_of(&self, name: &str) -> Vec<Event> {
+        let range = |mapped: &Mapped| Event::Mapped { pid: mapped.pid, start: mapped.start, end: mapped.end };
+        self.maps(name).iter().map(range).collect()
+    }
+
+    /// The same with what lies behind them, at no time.
+    fn maps(&self, name: &str) -> Vec<Mapped> {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid())).unwrap();
         let lines = maps.lines().filter(|line| line.contains(" r-xp ") && line.contains(name));
-        let ranges = lines.map(|line| line.split_once(' ').unwrap().0.split_once('-').unwrap());
-        let number = |digits| u64::from_str_radix(digits, 16).unwrap();
-        let pid = self.pid();
-        ranges.map(|(start, end)| MappingEvent::Mapped { pid, start: number(start), end: number(end) }).collect()
+        let mapped = |line: &str| {
+            let fields: Vec<_> = line.split_ascii_whitespace().collect();
+            let ((start, end), (major, minor)) =
+                (fields[0].split_once('-').unwrap(), fields[3].split_once(':').unwrap());
+            Mapped {
+                pid: self.pid(),
+                at: MonoNs(0),
+                start: hex(start),
+                end: hex(end),
+                file_offset: hex(fields[2]),
+                device: libc::makedev(hex(major) as u32, hex(minor) as u32),
+                inode: fields[4].parse().unwrap(),
+                is_vdso: fields.get(5) == Some(&"[vdso]"),
+            }
+        };
+        lines.map(mapped).collect()
     }
 }
 
@@ -88,15 +106,37 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn hex(digits: &str) -> u64 {
+    u64::from_str_radix(digits, 16).unwrap()
+}
+
+/// What an event is of, without what lies behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Mapped { pid: u32, start: u64, end: u64 },
+    Exec { pid: u32 },
+    Ended { pid: u32, tid: u32 },
+}
+
+impl From<MappingEvent> for Event {
+    fn from(event: MappingEvent) -> Event {
+        match event {
+            MappingEvent::Mapped(Mapped { pid, start, end, .. }) => Event::Mapped { pid, start, end },
+            MappingEvent::Exec { pid, .. } => Event::Exec { pid },
+            MappingEvent::Ended { pid, tid } => Event::Ended { pid, tid },
+        }
+    }
+}
+
 /// Everything that has happened until now.
-fn drained(events: &mut MappingEvents) -> Vec<MappingEvent> {
+fn drained(events: &mut MappingEvents) -> Vec<Event> {
     let mut all = Vec::new();
-    assert!(events.drain(|event| all.push(event)), "nothing is missing");
+    assert!(events.drain(|event| all.push(event.into())), "nothing is missing");
     all
 }
 
 /// Waits for all of these, in any order. Returns how long that took.
-fn wait_for(events: &mut MappingEvents, wanted: &[MappingEvent]) -> Duration {
+fn wait_for(events: &mut MappingEvents, wanted: &[Event]) -> Duration {
     assert!(!wanted.is_empty());
     let start = Instant::now();
     let mut left = wanted.to_vec();
@@ -124,7 +164,8 @@ fn code_that_is_mapped_is_told_with_its_process_and_range() {
     let wanted = mapper.code_of("libm.so");
     println!("dlopen: {} ranges seen within {:?}", wanted.len(), wait_for(&mut events, &wanted));
     assert_eq!(mapper.ask("exec"), "ready");
-    let wanted = [mapper.code_of("mapper"), mapper.code_of("libc.so"), mapper.code_of("ld-linux")].concat();
+    let code = ["mapper", "libc.so", "ld-linux", "[vdso]"].map(|name| mapper.code_of(name)).concat();
+    let wanted = [&[Event::Exec { pid: mapper.pid() }], &code[..]].concat();
     println!("exec: {} ranges seen within {:?}", wanted.len(), wait_for(&mut events, &wanted));
     assert_eq!(events.lost(), 0);
 }
@@ -151,6 +192,34 @@ fn code_that_is_loaded_late_is_named_although_its_process_is_gone() {
     assert!(libm_ns > 0 && libm_ns * 4 > all_ns * 3, "{libm_ns} of {all_ns} ns in libm: {:?}", report.on_cpu);
 }
 
+/// What is told of a program, from its exec on, in the order of time, is what /proc says that it has mapped: without a
+/// reading. Its threads may run anywhere.
+#[test]
+fn what_is_told_since_an_exec_is_what_is_mapped() {
+    let _alone = alone();
+    let Some(mut events) = open(RING_BYTES) else { return };
+    let mut mapper = Mapper::start();
+    let pid = mapper.pid();
+    for _ in 0..20 {
+        let _ = drained(&mut events);
+        assert_eq!(mapper.ask("exec"), "ready");
+        let mut all = Vec::new();
+        assert!(events.drain(|event| all.push(event)));
+        let is_exec = |event: &MappingEvent| matches!(event, MappingEvent::Exec { pid: of, .. } if *of == pid);
+        let exec = all.iter().rposition(is_exec).unwrap();
+        let MappingEvent::Exec { at: began, .. } = all[exec] else { unreachable!() };
+        let mapped = |event: &MappingEvent| match event {
+            MappingEvent::Mapped(mapped) if mapped.pid == pid => Some(*mapped),
+            _ => None,
+        };
+        let told: Vec<_> = all[exec..].iter().filter_map(mapped).collect();
+        assert!(told.iter().all(|mapped| mapped.at >= began) && told.is_sorted_by_key(|mapped| mapped.at));
+        let mut told: Vec<_> = told.into_iter().map(|mapped| Mapped { at: MonoNs(0), ..mapped }).collect();
+        told.sort_by_key(|mapped| mapped.start);
+        assert_eq!(told, mapper.maps(""));
+    }
+}
+
 #[test]
 fn data_and_what_is_taken_away_or_moved_is_not_told() {
     let _alone = alone();
@@ -161,10 +230,8 @@ fn data_and_what_is_taken_away_or_moved_is_not_told() {
         let _ = drained(&mut events);
         let range = mapper.map(word);
         let seen = drained(&mut events);
-        let ours: Vec<_> = seen
-            .into_iter()
-            .filter(|event| matches!(event, MappingEvent::Mapped { pid: of, .. } if *of == pid))
-            .collect();
+        let ours: Vec<_> =
+            seen.into_iter().filter(|event| matches!(event, Event::Mapped { pid: of, .. } if *of == pid)).collect();
         assert_eq!(ours, if word == "anonymous" { vec![range] } else { Vec::new() }, "{word}");
     }
 }
@@ -175,12 +242,12 @@ fn ends_are_told_for_threads_and_processes() {
     let Some(mut events) = open(RING_BYTES) else { return };
     let mut mapper = Mapper::start();
     let child = mapper.ask("fork").parse().unwrap();
-    wait_for(&mut events, &[MappingEvent::Ended { pid: child, tid: child }]);
+    wait_for(&mut events, &[Event::Ended { pid: child, tid: child }]);
     let (pid, tid) = (mapper.pid(), mapper.ask("thread").parse().unwrap());
-    wait_for(&mut events, &[MappingEvent::Ended { pid, tid }]);
+    wait_for(&mut events, &[Event::Ended { pid, tid }]);
     // The first thread ends, the process does not.
     writeln!(mapper.words, "leader").unwrap();
-    wait_for(&mut events, &[MappingEvent::Ended { pid, tid: pid }]);
+    wait_for(&mut events, &[Event::Ended { pid, tid: pid }]);
     assert!(!profilerd::process::has_ended(pid) && !profilerd::process::exists(pid));
     let wanted = mapper.map("anonymous");
     wait_for(&mut events, &[wanted]);
@@ -268,8 +335,9 @@ fn a_storm_of_processes_costs_little() {
         let mut fds = [PollFd::new(events.fd(), PollFlags::POLLIN)];
         poll(&mut fds, 100u16).unwrap();
         whole &= events.drain(|event| match event {
-            MappingEvent::Mapped { .. } => mapped += 1,
+            MappingEvent::Mapped(_) => mapped += 1,
             MappingEvent::Ended { .. } => ended += 1,
+            MappingEvent::Exec { .. } => {}
         });
         drains += 1;
     }

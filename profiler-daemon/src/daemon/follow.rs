@@ -1,13 +1,13 @@
-//! Whose mappings are to be read again, and when: events in, readings out. No I/O, no clock.
+//! Whose mappings have changed, and when to look: events in, looks out. No I/O, no clock.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::model::MonoNs;
 
-/// A process is read again when it has twice the age that it had at the reading before, but not more often than this:
+/// A process is looked at again when it has twice the age that it had at the look before, but not more often than this:
 /// most of what a program loads it loads in its first moments, and all of it at once.
 const LEAST_PAUSE_NS: u64 = 1_000_000;
-/// And at least this often if it maps code all the time: a program that loads a hundred libraries costs a few readings.
+/// And at least this often if it maps code all the time: a program that loads a hundred libraries costs a few looks.
 const MOST_PAUSE_NS: u64 = 50_000_000;
 /// A thread tells its end before /proc does: so long it is asked about again.
 const ENDING_NS: u64 = 1_000_000_000;
@@ -34,16 +34,27 @@ pub(super) struct Followers {
 struct Follower {
     generation: u32,
     /// When its program was first seen, and its mappings were first read.
-    since: MonoNs,
+    first_seen: MonoNs,
     looked_at: MonoNs,
-    has_mapped: bool,
+    since: Since,
     /// When its first thread ended, or another one after that.
     ending: Option<MonoNs>,
 }
 
+/// What a process has mapped since it was last looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Since {
+    /// Nothing.
+    Nothing,
+    /// What the kernel told.
+    Told,
+    /// Anything: only a reading tells.
+    Anything,
+}
+
 impl Follower {
     fn pause_ns(&self) -> u64 {
-        self.looked_at.since(self.since).clamp(LEAST_PAUSE_NS, MOST_PAUSE_NS)
+        self.looked_at.since(self.first_seen).clamp(LEAST_PAUSE_NS, MOST_PAUSE_NS)
     }
 }
 
@@ -52,20 +63,19 @@ impl Follower {
 pub(super) struct Look {
     pub(super) pid: u32,
     pub(super) generation: u32,
-    /// It mapped code: its mappings are to be read.
-    pub(super) read: bool,
+    pub(super) since: Since,
     /// It may have ended: ask, and [`Followers::forget`] it if so.
     pub(super) may_have_ended: bool,
 }
 
 impl Followers {
-    /// Follows a process, whose mappings have just been read, or the next program of it.
+    /// Follows a process, whose mappings are known as they are now, or the next program of it.
     pub(super) fn follow(&mut self, pid: u32, generation: u32, now: MonoNs) {
         // A late stack of its former program is nothing new.
         if self.processes.get(&pid).is_some_and(|follower| follower.generation > generation) {
             return;
         }
-        let follower = Follower { generation, since: now, looked_at: now, has_mapped: false, ending: None };
+        let follower = Follower { generation, first_seen: now, looked_at: now, since: Since::Nothing, ending: None };
         self.processes.insert(pid, follower);
         self.pending.remove(&pid);
     }
@@ -74,17 +84,22 @@ impl Followers {
     pub(super) fn born(&mut self, parent: u32, child: u32, generation: u32, now: MonoNs) {
         self.follow(child, generation, now);
         if self.strangers.iter().any(|strangers| strangers.contains(&child)) {
-            self.mapped(child);
+            self.mapped(child, Since::Anything);
             self.ended(child, child, now);
         }
         self.born.push((parent, child));
     }
 
-    /// A process mapped code.
-    pub(super) fn mapped(&mut self, pid: u32) {
+    /// Whether a process is followed.
+    pub(super) fn has(&self, pid: u32) -> bool {
+        self.processes.contains_key(&pid)
+    }
+
+    /// A process mapped code, or may have.
+    pub(super) fn mapped(&mut self, pid: u32, since: Since) {
         match self.processes.get_mut(&pid) {
             Some(follower) => {
-                follower.has_mapped = true;
+                follower.since = follower.since.max(since);
                 self.pending.insert(pid);
             }
             None => {
@@ -118,14 +133,14 @@ impl Followers {
         if self.has_missed && now.since(self.everyone_at) >= EVERYONE_NS {
             (self.has_missed, self.everyone_at) = (false, now);
             for (pid, follower) in &mut self.processes {
-                (follower.has_mapped, follower.ending) = (true, Some(now));
+                (follower.since, follower.ending) = (Since::Anything, Some(now));
                 self.pending.insert(*pid);
             }
         }
         for (parent, child) in std::mem::take(&mut self.born) {
-            // What the parent mapped before the fork, but is not read yet, the child has as well.
-            if self.processes.get(&parent).is_some_and(|parent| parent.has_mapped) {
-                self.mapped(child);
+            // What the parent mapped before the fork, but is not known yet, the child has as well.
+            if self.processes.get(&parent).is_some_and(|parent| parent.since != Since::Nothing) {
+                self.mapped(child, Since::Anything);
             }
         }
         self.strangers.swap(0, 1);
@@ -137,8 +152,9 @@ impl Followers {
             if now.since(follower.looked_at) < follower.pause_ns() {
                 return true;
             }
-            let (read, may_have_ended) = (std::mem::take(&mut follower.has_mapped), follower.ending.is_some());
-            looks.push(Look { pid: *pid, generation: follower.generation, read, may_have_ended });
+            let since = std::mem::replace(&mut follower.since, Since::Nothing);
+            let may_have_ended = follower.ending.is_some();
+            looks.push(Look { pid: *pid, generation: follower.generation, since, may_have_ended });
             follower.looked_at = now;
             follower.ending.is_some_and(|since| now.since(since) < ENDING_NS)
         });
@@ -160,21 +176,22 @@ mod tests {
     const PID: u32 = 10;
     const CHILD: u32 = 20;
 
-    /// One character is 10 ms. Told: `m` code mapped, `e` the first thread ended, `t` another one did, `l`
+    /// One character is 10 ms. Told: `m` code mapped, `u` code perhaps mapped, `e` the first thread ended, `t` another one did, `l`
     /// events lost, `x` an exec (read by it), `o` a late stack of before
-    /// it, `.` nothing. Done: `R` read, `?` asked for its end, `B` both.
+    /// it, `.` nothing. Done: `T` took what was told, `R` read, `?` asked for its end, `t` and `r` both.
     fn play(told: &str) -> String {
         let mut followers = Followers::default();
         let start = MonoNs(2_000_000_000);
         // It has been there for long.
         followers.follow(PID, 0, MonoNs(start.0 - 1_000_000_000));
-        followers.mapped(PID);
+        followers.mapped(PID, Since::Told);
         followers.due(MonoNs(start.0 - 500_000_000));
         let mut done = String::new();
         for (step, what) in told.chars().enumerate() {
             let now = MonoNs(start.0 + step as u64 * STEP_NS);
             match what {
-                'm' => followers.mapped(PID),
+                'm' => followers.mapped(PID, Since::Told),
+                'u' => followers.mapped(PID, Since::Anything),
                 'e' => followers.ended(PID, PID, now),
                 't' => followers.ended(PID, PID + 1, now),
                 'l' => followers.missed(),
@@ -184,10 +201,12 @@ mod tests {
             }
             done.push(match followers.due(now)[..] {
                 [] => '.',
-                [Look { pid: PID, read, may_have_ended, .. }] => match (read, may_have_ended) {
-                    (true, true) => 'B',
-                    (true, false) => 'R',
-                    _ => '?',
+                [Look { pid: PID, since, may_have_ended, .. }] => match (since, may_have_ended) {
+                    (Since::Told, false) => 'T',
+                    (Since::Told, true) => 't',
+                    (Since::Anything, false) => 'R',
+                    (Since::Anything, true) => 'r',
+                    (Since::Nothing, _) => '?',
                 },
                 ref other => panic!("{other:?}"),
             });
@@ -200,25 +219,26 @@ mod tests {
     }
 
     #[test]
-    fn the_first_mapping_is_read_at_once_and_a_burst_at_a_steady_pace() {
-        check("..m.......", "..R.......");
-        check("m........m", "R........R");
-        check("mm........", "R....R....");
-        check("mmmmmmmmmmmmmmm", "R....R....R....");
-        check("mmmmmm....", "R....R....");
-        check("m...m.....", "R....R....");
-        check("mmmmmmmmmm....................", "R....R....R...................");
+    fn the_first_mapping_is_taken_at_once_and_a_burst_at_a_steady_pace() {
+        check("..m.......", "..T.......");
+        check("m........m", "T........T");
+        check("mm........", "T....T....");
+        check("mmmmmmmmmmmmmmm", "T....T....T....");
+        check("mmmmmm....", "T....T....");
+        check("m...m.....", "T....T....");
+        check("mum.......", "T....R....");
+        check("mmmmmmmmmm....................", "T....T....T...................");
     }
 
     #[test]
     fn an_exec_has_been_read_and_its_libraries_follow() {
         check("x.........", "..........");
-        check("xm........", ".R........");
-        check("xmmmmmmmmmmmmmmm....", ".RR.R...R....R....R.");
+        check("xm........", ".T........");
+        check("xmmmmmmmmmmmmmmm....", ".TT.T...T....T....T.");
         // What was told of the program before it is settled.
-        check("mmx.......", "R.........");
+        check("mmx.......", "T.........");
         check("e.x.......", "?.........");
-        check("xmmo......", ".RR.......");
+        check("xmmo......", ".TT.......");
     }
 
     #[test]
@@ -230,14 +250,14 @@ mod tests {
         let early = format!("e{}", ".".repeat(120));
         assert!(play(&early).ends_with(&".".repeat(20)));
         assert!(play(&format!("{early}t")).ends_with(".?"));
-        check("me...m....", "R....B....");
+        check("me...m....", "T....t....");
     }
 
     #[test]
     fn what_was_lost_may_have_been_anything() {
-        check("..l..", "..B..");
+        check("..l..", "..r..");
         let done = play(&"l".repeat(250));
-        assert_eq!(done.matches('B').count(), 3, "one a second: {done}");
+        assert_eq!(done.matches('r').count(), 3, "one a second: {done}");
     }
 
     /// What is due at an instant long after everything.
@@ -252,14 +272,14 @@ mod tests {
             followers.follow(PID, 0, MonoNs(0));
             // The event of the mapping and the record of the fork come on different ways.
             if mapped_first {
-                followers.mapped(PID);
+                followers.mapped(PID, Since::Told);
             }
             followers.born(PID, CHILD, 7, MonoNs(1));
             if !mapped_first {
-                followers.mapped(PID);
+                followers.mapped(PID, Since::Told);
             }
             assert_eq!(pids(&mut followers, 1), [PID, CHILD]);
-            followers.mapped(PID);
+            followers.mapped(PID, Since::Told);
             assert_eq!(pids(&mut followers, 2), [PID], "after the fork they go their own ways");
         }
     }
@@ -269,7 +289,7 @@ mod tests {
         for looks_between in 0..3 {
             let mut followers = Followers::default();
             followers.follow(PID, 0, MonoNs(0));
-            followers.mapped(CHILD);
+            followers.mapped(CHILD, Since::Told);
             for look in 0..looks_between {
                 assert!(pids(&mut followers, 1 + look).is_empty());
             }
@@ -282,11 +302,11 @@ mod tests {
     #[test]
     fn what_is_not_followed_is_never_due() {
         let mut followers = Followers::default();
-        followers.mapped(PID);
+        followers.mapped(PID, Since::Told);
         followers.ended(PID, PID, MonoNs(1));
         assert!(pids(&mut followers, 1).is_empty());
         followers.follow(PID, 0, MonoNs(0));
-        followers.mapped(PID);
+        followers.mapped(PID, Since::Told);
         followers.forget(PID);
         followers.missed();
         assert!(pids(&mut followers, 2).is_empty());

@@ -4,6 +4,8 @@ pub mod command;
 mod cost;
 mod follow;
 mod heap;
+mod mappings;
+mod news;
 pub mod pipeline;
 mod programs;
 mod rotate;

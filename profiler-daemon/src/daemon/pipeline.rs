@@ -13,14 +13,15 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
 
 use super::cost::{self, ProgramCost};
-use super::follow::Followers;
+use super::follow::{Followers, Since};
+use super::news::News;
 use super::rotate::Rotation;
 use crate::accounting::Accounts;
 use crate::aggregate;
 use crate::capture::btf::{Btf, BtfError};
 use crate::capture::features;
 use crate::capture::kernel::{Filter, Kernel, KernelError};
-use crate::capture::mappings::{self, MappingEvent, MappingEvents, MappingsError};
+use crate::capture::mappings::{self, MappingEvents, MappingsError};
 use crate::capture::object::NoKernelPrograms;
 use crate::capture::settings;
 use crate::decode::{self, Record};
@@ -35,14 +36,11 @@ use crate::unwind::{Cache, Unwinder};
 const TICK: Duration = Duration::from_millis(100);
 /// Every so many ticks the off-CPU sums are drained, and a slice of one tick measures our own cost.
 const TICKS_A_ROUND: u32 = 10;
-/// How long the start waits for the unwind tables of what runs already. What is not there by then is
-/// walked by frame pointers until it is.
-const MOST_PREPARE: Duration = Duration::from_secs(5);
 /// How often finished unwind tables are looked for while some are being made.
 const TABLES_TICK: Duration = Duration::from_millis(10);
-/// When, after an exec, mappings and tables are looked at: most libraries of the new program appear at once, others a
-/// while later.
-const LOOKS_AFTER_EXEC_MS: [u64; 6] = [1, 2, 4, 8, 16, 32];
+/// The pauses between the looks at mappings and tables that follow an exec: most libraries of the new program appear at
+/// once, others a while later.
+const LOOKS_AFTER_EXEC_MS: [u64; 4] = [1, 3, 10, 30];
 
 /// Kernel memory for unwind tables unless a plan says otherwise: room for the largest programs. It is taken as
 /// tables need it.
@@ -131,19 +129,20 @@ pub struct Pipeline {
     pub(super) kernel: Kernel,
     pub(super) accounts: Accounts,
     pub(super) processes: Processes,
-    unwinder: Unwinder,
+    pub(super) unwinder: Unwinder,
     cache_failed: bool,
     /// Processes seen, by (pid, generation).
     pub(super) known: BTreeSet<(u32, u32)>,
-    mappings: MappingEvents,
-    followers: Followers,
+    pub(super) mappings: MappingEvents,
+    pub(super) news: News,
+    pub(super) followers: Followers,
     /// The looks that follow the last exec and are still due, see [`LOOKS_AFTER_EXEC_MS`].
     looks: std::slice::Iter<'static, u64>,
     pub(super) start: MonoNs,
     /// Threads of the target at the last look.
     living: usize,
     undecodable: u64,
-    failed_rounds: u64,
+    pub(super) failed_rounds: u64,
     pub(super) programs: ProgramCost,
     cpu_before_ns: u64,
     pub(super) rotation: Rotation,
@@ -177,6 +176,7 @@ impl Pipeline {
             processes: Processes::new(),
             known: BTreeSet::new(),
             mappings: MappingEvents::open(&mappings::online_cpus()?, mappings::RING_BYTES)?,
+            news: News::default(),
             followers: Followers::default(),
             looks: [].iter(),
             start,
@@ -210,30 +210,6 @@ impl Pipeline {
         }
         self.programs.open(self.kernel.run_stats());
         Ok(())
-    }
-
-    /// Makes the unwind tables of what runs already, so that the first stacks are whole.
-    fn prepare_tables(&mut self) {
-        let filter = &self.plan.filter;
-        let mut pids = filter.pids.clone();
-        if filter.all || !self.plan.cgroups.is_empty() {
-            pids = process::all();
-        } else if !filter.comms.is_empty() {
-            // The kernel keeps the first 15 bytes of a name.
-            let cut = |name: &str| name.as_bytes().iter().take(15).copied().collect::<Vec<u8>>();
-            let is_named = |comm: String| filter.comms.iter().any(|name| cut(name) == comm.as_bytes());
-            pids.extend(process::all().into_iter().filter(|pid| process::comm(*pid).is_some_and(is_named)));
-        }
-        for pid in pids {
-            for module in self.processes.modules(pid) {
-                self.unwinder.prepare(&module);
-            }
-        }
-        let start = std::time::Instant::now();
-        while self.unwinder.building() > 0 && start.elapsed() < MOST_PREPARE {
-            self.unwinder.load(&mut self.kernel.tables);
-            std::thread::sleep(Duration::from_millis(1));
-        }
     }
 
     /// Collects until `until` is done; `on_tick` hears how long it has been.
@@ -319,7 +295,7 @@ impl Pipeline {
     fn follow_cpus(&mut self) -> Result<(), PipelineError> {
         let cpus = mappings::online_cpus()?;
         if self.mappings.follow(&cpus)? {
-            self.followers.missed();
+            self.missed_mappings();
         }
         let (gone, came) = self.kernel.follow_cpus(&cpus)?;
         if gone + came > 0 {
@@ -436,12 +412,16 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Takes what was told until now, by our programs and by the kernel.
     pub(super) fn drain_ring(&mut self) {
         let mut records = Vec::new();
         self.kernel.drain_ring(|bytes| records.push(decode::record(bytes)));
+        // After the records: where there is an exec, there is what the new program has mapped.
+        let events = self.hear_mappings();
         for record in records {
             self.take(record);
         }
+        self.follow(&events);
     }
 
     fn take(&mut self, record: Result<Record, decode::DecodeError>) {
@@ -451,7 +431,7 @@ impl Pipeline {
                     self.see(stack.pid, stack.generation);
                     if stack.outcome == outcome::PENDING {
                         self.unwinder.miss(stack.pid);
-                        self.followers.mapped(stack.pid);
+                        self.followers.mapped(stack.pid, Since::Anything);
                     }
                 }
                 self.accounts.stack(id, stack);
@@ -463,7 +443,7 @@ impl Pipeline {
                 self.accounts.thread(&totals);
             }
             Ok(Record::Exec(exec)) => {
-                self.see(exec.pid, exec.generation);
+                self.begin(&exec);
                 self.looks = LOOKS_AFTER_EXEC_MS.iter();
             }
             Ok(Record::Fork(fork)) => {
@@ -476,56 +456,6 @@ impl Pipeline {
             }
             Ok(Record::OffCpu(sum)) => self.accounts.last_sum(&sum),
             Err(_) => self.undecodable += 1,
-        }
-    }
-
-    /// Reads the mappings of a process that was not seen before, or not since its last exec.
-    fn see(&mut self, pid: u32, generation: u32) {
-        if self.known.insert((pid, generation)) && self.processes.observe(pid, generation) {
-            self.followers.follow(pid, generation, MonoNs::now());
-            self.unwind(pid, generation);
-            if self.plan.windows {
-                self.rotation.programs.see(pid, generation, &self.processes);
-            }
-        }
-    }
-
-    /// Has a process' stacks unwound by the tables of what it has mapped now.
-    fn unwind(&mut self, pid: u32, generation: u32) {
-        if let Some(version) = self.processes.version(pid, generation) {
-            let mappings = self.processes.mappings(pid, generation);
-            let epoch = self.processes.epoch(pid, generation);
-            self.unwinder.follow(&mut self.kernel.tables, pid, generation, version, epoch, mappings);
-            // If this fails stacks of the library before go on to be taken for the new one's.
-            self.failed_rounds += u64::from(self.set_epoch().is_err());
-        }
-    }
-
-    /// Stacks that are remembered from before the newest mapping, or the last time that some were forgotten, are walked again.
-    pub(super) fn set_epoch(&mut self) -> Result<(), KernelError> {
-        self.kernel.set_epoch(self.processes.newest_epoch().wrapping_add(self.rotation.forgettings))
-    }
-
-    /// Reads the mappings of those who mapped code, and lets go of those who ended.
-    pub(super) fn look_at_mappings(&mut self) {
-        // Before the events: it says who is to be followed.
-        self.drain_ring();
-        let (now, followers) = (MonoNs::now(), &mut self.followers);
-        let is_whole = self.mappings.drain(|event| match event {
-            MappingEvent::Mapped { pid, .. } => followers.mapped(pid),
-            MappingEvent::Ended { pid, tid } => followers.ended(pid, tid, now),
-        });
-        if !is_whole {
-            followers.missed();
-        }
-        for look in self.followers.due(now) {
-            if look.may_have_ended && process::has_ended(look.pid) {
-                self.processes.ended(look.pid);
-                self.followers.forget(look.pid);
-                self.unwinder.forget(&mut self.kernel.tables, look.pid);
-            } else if look.read && self.processes.refresh(look.pid, look.generation) {
-                self.unwind(look.pid, look.generation);
-            }
         }
     }
 }

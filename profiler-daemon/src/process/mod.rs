@@ -23,7 +23,7 @@ pub use module::{Identity, Image, Module};
 pub use proc::{all, children, comm, exists, has_ended, is_kernel_thread, thread_comm, threads};
 pub use space::{Backing, Mapping};
 
-use crate::model::text;
+use crate::model::{Mapped, text};
 use module::Modules;
 use space::Space;
 
@@ -41,7 +41,7 @@ pub struct Processes {
     modules: Modules,
     histories: HashMap<u32, History>,
     spaces: usize,
-    /// Readings so far: each has a version of its own.
+    /// Lists so far, read or told: each has a version of its own.
     readings: u64,
     epochs: u32,
     /// Holds a maps file while it is read.
@@ -116,16 +116,59 @@ impl Processes {
     /// not for a process that ended or for a generation that is no longer the newest, be it that the
     /// record of its exec is still to come.
     pub fn refresh(&mut self, pid: u32, generation: u32) -> bool {
-        let history = self.histories.entry(pid).or_default();
-        if generation < history.newest || (generation == history.newest && history.has_ended) {
+        if !self.may_be(pid, generation) {
             return false;
         }
-        history.reach(generation);
         let Some(space) = self.read(pid) else {
             // One that ended after it was read cost nothing.
             self.maps_unreadable += u64::from(self.space(pid, generation).is_none());
             return false;
         };
+        self.settle(pid, generation, space)
+    }
+
+    /// Takes the kernel's word for what a process has mapped, instead of reading it, which costs far more and cannot be done
+    /// once the process is gone. `mapped` is all that its program mapped since its exec, or, if `is_more`, what it
+    /// mapped since its mappings were last known; both in the order of time.
+    /// Returns whether they are known now. They are not if a reading says more, as of a file that no process had mapped before,
+    /// and of memory without a file.
+    pub fn told(&mut self, pid: u32, generation: u32, mapped: &[Mapped], is_more: bool) -> bool {
+        if mapped.is_empty() || !self.may_be(pid, generation) {
+            return false;
+        }
+        let (mut new, mut vdso) = (Vec::with_capacity(mapped.len()), None);
+        for mapped in mapped {
+            // As in a reading: below 4 GiB it is another vDSO than ours.
+            let module = if mapped.is_vdso && mapped.start >> 32 != 0 {
+                vdso = Some(mapped.start);
+                self.modules.vdso()
+            } else {
+                self.modules.opened(mapped.device, mapped.inode)
+            };
+            let Some(module) = module else { return false };
+            let (start, end, file_offset) = (mapped.start, mapped.end, mapped.file_offset);
+            new.push(Mapping { start, end, file_offset, backing: Backing::File(module) });
+        }
+        self.readings += 1;
+        let version = self.readings;
+        let nothing = Space::default();
+        let before = if is_more { self.current(pid, generation) } else { Some(&nothing) };
+        let Some(space) = before.map(|before| before.with(new, vdso, version)) else { return false };
+        self.settle(pid, generation, space)
+    }
+
+    /// Whether a process can still be that of a generation, which is noted.
+    fn may_be(&mut self, pid: u32, generation: u32) -> bool {
+        let history = self.histories.entry(pid).or_default();
+        if generation < history.newest || (generation == history.newest && history.has_ended) {
+            return false;
+        }
+        history.reach(generation);
+        true
+    }
+
+    /// Takes what a process has mapped now.
+    fn settle(&mut self, pid: u32, generation: u32, space: Space) -> bool {
         let history = self.histories.entry(pid).or_default();
         if history.space(generation).is_some_and(|known| known.is_other_program(&space)) {
             return false;

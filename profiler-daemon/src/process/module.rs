@@ -99,6 +99,10 @@ impl Module {
 #[derive(Debug)]
 pub(super) struct Modules {
     opened: HashMap<Identity, Arc<Module>>,
+    /// Which of them a device and an inode in maps stand for. Not all are there: some file systems, such as overlays of
+    /// several others, tell other numbers there than they tell of the file, and only the latter are one file's; and while
+    /// a file is held open no other one gets its inode.
+    by_inode: HashMap<(u64, u64), Identity>,
     /// By device, inode and path in maps, since nothing better is known of them.
     unavailable: HashMap<(u64, u64, Arc<str>), Arc<Module>>,
     vdso: Option<Arc<Module>>,
@@ -114,6 +118,7 @@ impl Modules {
         let most_open = raise_limit().saturating_sub(RESERVED).min(MOST_OPEN);
         Modules {
             opened: HashMap::new(),
+            by_inode: HashMap::new(),
             unavailable: HashMap::new(),
             vdso: None,
             most_open,
@@ -122,8 +127,21 @@ impl Modules {
         }
     }
 
+    /// The module of a mapped file, by its numbers in maps, if that can be told without looking at the process: it is
+    /// open already, and was not written to since. Else [`Modules::of_mapping`] may know it.
+    pub(super) fn opened(&mut self, device: u64, inode: u64) -> Option<Arc<Module>> {
+        let module = self.opened.get(self.by_inode.get(&(device, inode))?).filter(|module| module.is_unchanged());
+        if module.is_none() {
+            self.by_inode.remove(&(device, inode));
+        }
+        module.cloned()
+    }
+
     /// The module of a mapping that has a file.
     pub(super) fn of_mapping(&mut self, pid: u32, entry: &Entry<'_>) -> Arc<Module> {
+        if let Some(module) = self.opened(entry.device, entry.inode) {
+            return module;
+        }
         let path: Arc<str> = text::from_bytes(&entry.path).into();
         self.open(pid, entry, &path).unwrap_or_else(|error| {
             let key = (entry.device, entry.inode, path.clone());
@@ -152,8 +170,8 @@ impl Modules {
         let file = match std::fs::metadata(&link) {
             Ok(metadata) if !metadata.is_file() => return Err(io::ErrorKind::InvalidInput.into()),
             Ok(metadata) => {
-                if let Some(module) = self.opened.get(&Identity::of(&metadata)) {
-                    return Ok(module.clone());
+                if let Some(module) = self.known(&metadata, entry) {
+                    return Ok(module);
                 }
                 self.check_limit()?;
                 open_file(&link)?
@@ -163,18 +181,30 @@ impl Modules {
                 open_by_path(pid, entry)?
             }
         };
-        let identity = Identity::of(&file.metadata()?);
-        if let Some(module) = self.opened.get(&identity) {
-            return Ok(module.clone());
+        let metadata = file.metadata()?;
+        if let Some(module) = self.known(&metadata, entry) {
+            return Ok(module);
         }
         let module = Arc::new(Module::new(path.clone(), file)?);
-        self.opened.insert(identity, module.clone());
-        Ok(module)
+        self.opened.insert(Identity::of(&metadata), module);
+        self.known(&metadata, entry).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    /// The module of a file that was looked at for this mapping.
+    fn known(&mut self, metadata: &Metadata, entry: &Entry<'_>) -> Option<Arc<Module>> {
+        let identity = Identity::of(metadata);
+        let module = self.opened.get(&identity)?;
+        let is_held = matches!(module.image, Image::Elf { .. });
+        if is_held && (identity.device, identity.inode) == (entry.device, entry.inode) {
+            self.by_inode.insert((entry.device, entry.inode), identity);
+        }
+        Some(module.clone())
     }
 
     /// Closes the files that nobody needs any more.
     pub(super) fn release(&mut self) {
         self.opened.retain(|_, module| Arc::strong_count(module) > 1);
+        self.by_inode.retain(|_, identity| self.opened.contains_key(identity));
         self.unavailable.retain(|_, module| Arc::strong_count(module) > 1);
     }
 

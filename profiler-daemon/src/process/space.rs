@@ -83,6 +83,16 @@ impl Space {
         Space { mappings, current, version, epoch: 0, earlier: Vec::new(), vdso, perf_map: None }
     }
 
+    /// What is there once these are mapped, one after the other, over what the last reading found. `version` is a number that
+    /// no other reading has.
+    pub(super) fn with(&self, new: Vec<Mapping>, vdso: Option<u64>, version: u64) -> Space {
+        let mut space = Space::new(self.current.clone(), None, version);
+        for mapping in new {
+            space.insert(mapping);
+        }
+        Space::new(space.mappings.into_values().collect(), vdso.or(self.vdso), version)
+    }
+
     /// The mappings of the last reading, in ascending order.
     pub(super) fn current(&self) -> &[Mapping] {
         &self.current

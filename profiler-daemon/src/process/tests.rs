@@ -254,3 +254,71 @@ fn an_exec_whose_record_is_to_come_does_not_change_what_was_there_before() {
     assert!(!processes.refresh(pid, 1));
     assert_eq!((processes.version(pid, 1), path_at(&processes, pid, 1, before)), (version, before_path));
 }
+
+/// What a process has mapped, as the kernel tells of it.
+fn told(pid: u32) -> Vec<Mapped> {
+    let maps = std::fs::read(format!("/proc/{pid}/maps")).unwrap();
+    let mapped = |entry: maps::Entry<'_>| Mapped {
+        pid,
+        at: crate::model::MonoNs(0),
+        start: entry.start,
+        end: entry.end,
+        file_offset: entry.file_offset,
+        device: entry.device,
+        inode: entry.inode,
+        is_vdso: entry.is_vdso(),
+    };
+    let all = maps::executable(&maps).filter(|entry| entry.has_file() || entry.is_vdso());
+    all.map(mapped).collect()
+}
+
+#[test]
+fn what_was_told_of_a_program_is_as_good_as_a_reading_even_when_it_is_gone() {
+    let mut processes = Processes::new();
+    let sleeper = Sleeper::start(Path::new("/bin/sleep"));
+    let (first, mapped) = (sleeper.pid(), told(sleeper.pid()));
+    assert!(!processes.told(first, 0, &mapped, false), "no process had mapped these files");
+    assert!(processes.observe(first, 0));
+    let sleeper = Sleeper::start(Path::new("/bin/sleep"));
+    let (mapped, address) = (told(sleeper.pid()), address_of(sleeper.pid(), "libc"));
+    let pid = sleeper.end();
+    assert!(processes.told(pid, 0, &mapped, false));
+    assert!(path_at(&processes, pid, 0, address).contains("libc"));
+    assert_eq!(processes.mappings(pid, 0).len(), mapped.len());
+    assert_eq!(processes.failures()[0], ("process_maps_unreadable", 0));
+}
+
+#[test]
+fn what_is_told_later_is_added_to_what_was_there() {
+    let mut processes = Processes::new();
+    let sleeper = Sleeper::start(Path::new("/bin/sleep"));
+    let mapped = told(sleeper.pid());
+    let (pid, address) = (sleeper.pid(), address_of(sleeper.pid(), "libc"));
+    assert!(processes.observe(pid, 0));
+    let version = processes.version(pid, 0);
+    let again = Mapped { start: 0x10_0000, end: 0x10_2000, ..mapped[0] };
+    assert!(processes.told(pid, 0, &[again], true));
+    assert!(path_at(&processes, pid, 0, ProcessAddress(0x10_1000)).contains("sleep"));
+    assert!(path_at(&processes, pid, 0, address).contains("libc"));
+    assert_ne!(processes.version(pid, 0), version);
+    // Without a file only a reading says what it is; and nothing can be added to what is not known.
+    assert!(!processes.told(pid, 0, &[Mapped { inode: 0, ..again }], true));
+    assert!(!processes.told(pid, 1, &[again], true));
+    assert!(!processes.told(pid, 1, &[], false));
+}
+
+#[test]
+fn a_file_that_was_written_to_is_read_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    let mut processes = Processes::new();
+    let sleeper = Sleeper::start(&program);
+    assert!(processes.observe(sleeper.pid(), 0));
+    let (pid, mapped) = (sleeper.pid(), told(sleeper.pid()));
+    assert!(processes.told(pid, 0, &mapped, true));
+    sleeper.end();
+    let file = std::fs::OpenOptions::new().append(true).open(&program).unwrap();
+    file.set_len(file.metadata().unwrap().len() + 1).unwrap();
+    assert!(!processes.told(pid, 1, &mapped, false));
+}

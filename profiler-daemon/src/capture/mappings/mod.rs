@@ -1,4 +1,4 @@
-//! Which processes map code, and which threads end: told by the kernel when it happens.
+//! Which processes map code or begin another program, and which threads end: told by the kernel when it happens.
 //!
 //! A `perf_event` of the dummy kind a CPU counts nothing and writes a record at each executable mapping:
 //! of a file (exec, `dlopen`), of anonymous memory, and by `mprotect`. Three things write none.
@@ -21,7 +21,9 @@ pub use record::MappingEvent;
 use record::{Record, records};
 use ring::Ring;
 
-/// Bytes of one CPU's ring: some 500 mappings with their paths, or 2,000 ends of threads.
+use crate::model::MonoNs;
+
+/// Bytes of one CPU's ring: some 500 mappings with their paths, or 1,500 ends of threads.
 pub const RING_BYTES: usize = 64 << 10;
 
 /// Why the kernel's events of mappings cannot be had.
@@ -67,6 +69,8 @@ pub struct MappingEvents {
     any: Epoll,
     /// One ring's records while they are read.
     bytes: Vec<u8>,
+    /// The events of all rings, to be put in order.
+    events: Vec<(MonoNs, MappingEvent)>,
     lost: u64,
 }
 
@@ -78,7 +82,8 @@ impl MappingEvents {
     /// When a CPU is off line, or when the kernel lets us not watch other processes.
     pub fn open(cpus: &[u32], ring_bytes: usize) -> Result<MappingEvents, MappingsError> {
         let any = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(|error| MappingsError::Wait(error.into()))?;
-        let mut events = MappingEvents { ring_bytes, rings: BTreeMap::new(), any, bytes: Vec::new(), lost: 0 };
+        let mut events =
+            MappingEvents { ring_bytes, rings: BTreeMap::new(), any, bytes: Vec::new(), events: Vec::new(), lost: 0 };
         events.follow(cpus)?;
         Ok(events)
     }
@@ -114,16 +119,18 @@ impl MappingEvents {
         Ok(())
     }
 
-    /// Hands over what happened since the last call: in order for each CPU, in no order between CPUs.
-    /// Returns false if anything may be missing: then every process may have changed.
+    /// Hands over what happened since the last call, in its order: what a process does on one CPU never comes before what
+    /// it did on another one. Returns false if anything may be missing: then every process may have changed.
     #[must_use]
-    pub fn drain(&mut self, mut take: impl FnMut(MappingEvent)) -> bool {
+    pub fn drain(&mut self, take: impl FnMut(MappingEvent)) -> bool {
         let mut is_whole = true;
+        // What is written while we read may follow from something that we missed: it waits for the next call.
+        let until = MonoNs::now();
         for ring in self.rings.values_mut() {
             is_whole &= ring.read(&mut self.bytes);
             for record in records(&self.bytes) {
                 match record {
-                    Record::Event(event) => take(event),
+                    Record::Event(at, event) => self.events.push((at, event)),
                     Record::Lost(count) => {
                         self.lost = self.lost.saturating_add(count);
                         is_whole = false;
@@ -132,6 +139,9 @@ impl MappingEvents {
                 }
             }
         }
+        self.events.sort_by_key(|(at, _)| *at);
+        let due = self.events.partition_point(|(at, _)| *at <= until);
+        self.events.drain(..due).map(|(_, event)| event).for_each(take);
         is_whole
     }
 

@@ -2,27 +2,40 @@
 //!
 //! ```text
 //! header         type u32, misc u16, size u16 (of the whole record)
-//! MMAP2    (10)  pid u32, tid u32, start u64, length u64, …, path
+//! MMAP2    (10)  pid u32, tid u32, start u64, length u64, offset u64, major u32, minor u32, inode u64,
+//!                generation u64, protection u32, flags u32, path
+//! COMM     (3)   pid u32, tid u32, name; misc says whether it is by an exec
 //! EXIT     (4)   pid u32, parent's pid u32, tid u32, …
 //! LOST     (2)   id u64, count u64
+//! each           … time u64
 //! ```
 
+use crate::model::{Mapped, MonoNs};
+
 const LOST: u32 = 2;
+const COMM: u32 = 3;
 const EXIT: u32 = 4;
 const MMAP2: u32 = 10;
+/// Of a COMM record's misc: the name is new because the program is.
+const COMM_EXEC: u16 = 1 << 13;
 const HEADER_BYTES: usize = 8;
+/// Of an MMAP2 record, header included.
+const PATH_AT: usize = 72;
+/// The time is asked for with each record, and is all that is.
+const TIME_BYTES: usize = 8;
+const VDSO: &[u8] = b"[vdso]\0";
 
 /// What happened to a process. Ids are those of our pid namespace; strangers to it have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingEvent {
-    /// The range `[start, end)` became executable.
-    Mapped {
+    /// Memory became executable.
+    Mapped(Mapped),
+    /// A process began another program: nothing of the one before is mapped any more, and what follows is the new one's.
+    Exec {
         /// Process.
         pid: u32,
-        /// First address.
-        start: u64,
-        /// First address after it.
-        end: u64,
+        /// When.
+        at: MonoNs,
     },
     /// A thread ended; with the last one, its process.
     Ended {
@@ -36,7 +49,8 @@ pub enum MappingEvent {
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Record {
-    Event(MappingEvent),
+    /// When, and what.
+    Event(MonoNs, MappingEvent),
     /// So many could not be written.
     Lost(u64),
     /// Nothing that is asked for, such as a fork.
@@ -63,13 +77,30 @@ pub(super) fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record> {
 
 /// `None` if it is shorter than its type has to be.
 fn record(bytes: &[u8]) -> Option<Record> {
-    Some(match u32_at(bytes, 0)? {
+    let kind = u32_at(bytes, 0)?;
+    let (body, _) = bytes.split_at_checked(bytes.len().checked_sub(TIME_BYTES)?)?;
+    let at = MonoNs(u64_at(bytes, body.len())?);
+    Some(match kind {
         MMAP2 => {
-            let (pid, start, length) = (u32_at(bytes, 8)?, u64_at(bytes, 16)?, u64_at(bytes, 24)?);
-            Record::Event(MappingEvent::Mapped { pid, start, end: start.saturating_add(length) })
+            let path = body.get(PATH_AT..)?;
+            let (start, length, inode) = (u64_at(body, 16)?, u64_at(body, 24)?, u64_at(body, 48)?);
+            let mapped = Mapped {
+                pid: u32_at(body, 8)?,
+                at,
+                start,
+                end: start.saturating_add(length),
+                file_offset: u64_at(body, 32)?,
+                device: libc::makedev(u32_at(body, 40)?, u32_at(body, 44)?),
+                inode,
+                is_vdso: inode == 0 && path.starts_with(VDSO),
+            };
+            Record::Event(at, MappingEvent::Mapped(mapped))
         }
-        EXIT => Record::Event(MappingEvent::Ended { pid: u32_at(bytes, 8)?, tid: u32_at(bytes, 16)? }),
-        LOST => Record::Lost(u64_at(bytes, 16)?),
+        COMM if u16_at(bytes, 4)? & COMM_EXEC != 0 => {
+            Record::Event(at, MappingEvent::Exec { pid: u32_at(body, 8)?, at })
+        }
+        EXIT => Record::Event(at, MappingEvent::Ended { pid: u32_at(body, 8)?, tid: u32_at(body, 16)? }),
+        LOST => Record::Lost(u64_at(body, 16)?),
         _ => Record::Other,
     })
 }
@@ -90,11 +121,14 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A record of 32-bit words, with a header of this type and its true size.
+    const AT: MonoNs = MonoNs(7 << 32 | 5);
+
+    /// A record of 32-bit words, with a header of this type and its true size, at [`AT`].
     fn words(kind: u32, words: &[u32]) -> Vec<u8> {
-        let size = (HEADER_BYTES + 4 * words.len()) as u16;
+        let size = (HEADER_BYTES + 4 * words.len() + TIME_BYTES) as u16;
         let header = [kind.to_ne_bytes(), [0; 4]].concat();
-        let mut bytes: Vec<u8> = header.into_iter().chain(words.iter().flat_map(|word| word.to_ne_bytes())).collect();
+        let words = words.iter().chain(&halves(AT.0)).flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>();
+        let mut bytes = [header, words].concat();
         bytes[6..8].copy_from_slice(&size.to_ne_bytes());
         bytes
     }
@@ -104,8 +138,14 @@ mod tests {
         [0, 4].map(|at| u32_at(&bytes, at).unwrap_or_default())
     }
 
-    fn mapped(start: u64, length: u64) -> Vec<u8> {
-        words(MMAP2, &[&[42, 43], &halves(start)[..], &halves(length), &[0; 12], &[0x2f2f_2f2f; 3]].concat())
+    fn mapped(start: u64, length: u64, inode: u64, path: &[u8; 8]) -> Vec<u8> {
+        let path = [0, 4].map(|at| u32_at(path, at).unwrap_or_default());
+        let range = [halves(start), halves(length), halves(0x3000)].concat();
+        words(MMAP2, &[&[42, 43], &range[..], &[8, 1], &halves(inode), &[0, 0, 5, 2], &path].concat())
+    }
+
+    fn event(event: MappingEvent) -> Record {
+        Record::Event(AT, event)
     }
 
     fn check(bytes: &[u8], expected: &[Record]) {
@@ -114,14 +154,25 @@ mod tests {
 
     #[test]
     fn records_follow_each_other() {
-        let ring = [mapped(0x7f00_1234_5000, 0x2000), words(7, &[1; 6]), words(EXIT, &[5, 1, 6, 1, 0, 0])].concat();
+        let file = mapped(0x7f00_1234_5000, 0x2000, 1 << 40, b"/a/bc.so");
+        let ring = [file, words(7, &[1; 6]), words(EXIT, &[5, 1, 6, 1, 0, 0])].concat();
         let ring = [ring, words(LOST, &[&halves(9)[..], &halves(3 << 32)].concat())].concat();
+        let expected = Mapped {
+            pid: 42,
+            at: AT,
+            start: 0x7f00_1234_5000,
+            end: 0x7f00_1234_7000,
+            file_offset: 0x3000,
+            device: libc::makedev(8, 1),
+            inode: 1 << 40,
+            is_vdso: false,
+        };
         check(
             &ring,
             &[
-                Record::Event(MappingEvent::Mapped { pid: 42, start: 0x7f00_1234_5000, end: 0x7f00_1234_7000 }),
+                event(MappingEvent::Mapped(expected)),
                 Record::Other,
-                Record::Event(MappingEvent::Ended { pid: 5, tid: 6 }),
+                event(MappingEvent::Ended { pid: 5, tid: 6 }),
                 Record::Lost(3 << 32),
             ],
         );
@@ -129,19 +180,41 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_an_exec_only_if_it_says_so() {
+        let mut name = words(COMM, &[5, 5, 0x6161_6161, 0]);
+        check(&name, &[Record::Other]);
+        name[4..6].copy_from_slice(&COMM_EXEC.to_ne_bytes());
+        check(&name, &[event(MappingEvent::Exec { pid: 5, at: AT })]);
+    }
+
+    /// The first mapping in some bytes: its end, and whether it is the vDSO.
+    fn first(bytes: &[u8]) -> (u64, bool) {
+        match records(bytes).next() {
+            Some(Record::Event(_, MappingEvent::Mapped(mapped))) => (mapped.end, mapped.is_vdso),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_vdso_is_what_has_its_name_and_no_file() {
+        for (inode, path, is_vdso) in [(0, b"[vdso]\0\0", true), (1, b"[vdso]\0\0", false), (0, b"//anon\0\0", false)] {
+            assert_eq!(first(&mapped(0x1000, 0x1000, inode, path)), (0x2000, is_vdso));
+        }
+    }
+
+    #[test]
     fn a_range_ends_where_addresses_do() {
-        let end = u64::MAX;
-        check(&mapped(end - 5, 100), &[Record::Event(MappingEvent::Mapped { pid: 42, start: end - 5, end })]);
+        assert_eq!(first(&mapped(u64::MAX - 5, 100, 1, b"/a/bc.so")), (u64::MAX, false));
     }
 
     #[test]
     fn nonsense_costs_only_itself_unless_it_is_a_length() {
         let good = words(EXIT, &[5, 1, 6, 1]);
-        let ended = Record::Event(MappingEvent::Ended { pid: 5, tid: 6 });
-        for short in [words(EXIT, &[5]), words(MMAP2, &[1, 2, 3, 4]), words(LOST, &[])] {
+        let ended = event(MappingEvent::Ended { pid: 5, tid: 6 });
+        for short in [words(EXIT, &[5]), words(MMAP2, &[1; 14]), words(LOST, &[]), words(EXIT, &[])] {
             check(&[short, good.clone()].concat(), &[Record::Lost(1), ended]);
         }
-        for size in [0, 7, 25, u16::MAX] {
+        for size in [0, 7, 33, u16::MAX] {
             let mut wrong = good.clone();
             wrong[6..8].copy_from_slice(&size.to_ne_bytes());
             check(&[good.clone(), wrong].concat(), &[ended, Record::Lost(1)]);

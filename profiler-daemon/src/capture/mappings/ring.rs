@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aya_obj::generated::{perf_event_attr, perf_event_mmap_page, perf_sw_ids, perf_type_id};
+use aya_obj::generated::{perf_event_attr, perf_event_mmap_page, perf_event_sample_format, perf_sw_ids, perf_type_id};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::unistd::{SysconfVar, sysconf};
 
@@ -98,7 +98,7 @@ impl Drop for Ring {
     }
 }
 
-/// An event that counts nothing and tells of executable mappings and of threads on one CPU. Its
+/// An event that counts nothing and tells of executable mappings, of programs and of threads on one CPU. Its
 /// descriptor is readable each time that another `watermark_bytes` were written.
 fn open_event(cpu: i32, watermark_bytes: usize) -> io::Result<OwnedFd> {
     // SAFETY: a structure of integers, for which zeros are values: nothing is asked for.
@@ -111,6 +111,14 @@ fn open_event(cpu: i32, watermark_bytes: usize) -> io::Result<OwnedFd> {
     attr.set_mmap2(1);
     // Forks come along; without `inherit` the ends of threads cannot be had without them.
     attr.set_task(1);
+    // Names, for they say when a process begins another program.
+    attr.set_comm(1);
+    attr.set_comm_exec(1);
+    // Each record ends with its time, by the clock that our programs read.
+    attr.set_sample_id_all(1);
+    attr.sample_type = perf_event_sample_format::PERF_SAMPLE_TIME as u64;
+    attr.set_use_clockid(1);
+    attr.clockid = libc::CLOCK_MONOTONIC;
     attr.set_exclude_kernel(1);
     attr.set_watermark(1);
     attr.__bindgen_anon_2.wakeup_watermark = u32::try_from(watermark_bytes).unwrap_or(u32::MAX);
