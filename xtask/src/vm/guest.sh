@@ -9,9 +9,15 @@ mount -t securityfs securityfs /sys/kernel/security
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ifconfig lo up
 exec >"/dev/$status" 2>&1 </dev/null
+# Seconds since the kernel began, which whoever sets the clock leaves alone.
+at() {
+    read -r seconds _ </proc/uptime
+    echo "AT $seconds"
+}
 # As bytes: the terminal would add returns.
 stty -F "/dev/$status" raw
 echo "RELEASE $(uname -r)"
+at
 while read -r name command; do
     echo "BEGIN $name"
     sh -c "$command"
@@ -23,6 +29,7 @@ while read -r name command; do
         status_of_test=$?
     fi
     echo "END $name $status_of_test"
+    at
 done </run/tests
 echo DONE
 sync

@@ -51,25 +51,44 @@ pub(super) fn read(row: &Row, said: &str) -> (Option<String>, Vec<Verdict>) {
     (release, COLUMNS.iter().map(verdict).collect())
 }
 
+/// How long the guest took to boot, and for each column, in its own seconds; `None` for what it did not come to the end of.
+fn times(said: &str) -> (Option<f64>, Vec<Option<f64>>) {
+    let (mut boot, mut columns) = (None, vec![None; COLUMNS.len()]);
+    // What the next time is the end of, and the last one.
+    let (mut ended, mut before) = (&mut boot, 0.0);
+    for line in said.lines() {
+        if let Some(end) = line.strip_prefix("END ") {
+            let name = end.split(' ').next();
+            let Some(index) = COLUMNS.iter().position(|column| Some(column.name) == name) else { continue };
+            ended = &mut columns[index];
+        } else if let Some(now) = line.strip_prefix("AT ").and_then(|seconds| seconds.parse::<f64>().ok()) {
+            *ended = Some(now - before);
+            before = now;
+        }
+    }
+    (boot, columns)
+}
+
 /// What a guest said of one test.
 pub(super) fn part<'a>(said: &'a str, name: &str) -> &'a str {
     let rest = said.split_once(&format!("BEGIN {name}\n")).map_or("", |(_, rest)| rest);
     rest.split_once(&format!("END {name} ")).map_or(rest, |(part, _)| part)
 }
 
-/// The table, and below it the sum in words.
+/// The table, with the seconds that each took, and below it the sum in words.
 pub(super) fn render(outcomes: &[Outcome]) -> String {
     let release = |outcome: &Outcome| match &outcome.release {
         Ok(release) => release.clone(),
         Err(why) => why.clone(),
     };
-    let width = outcomes.iter().map(|outcome| release(outcome).chars().count()).max().unwrap_or(0).max(7);
-    let mut text = format!("{:7}  {:width$}", "kernel", "release");
-    COLUMNS.iter().for_each(|column| text.push_str(&format!("  {}", column.name)));
-    text.push_str("      s\n");
+    let mut lines = vec![vec!["kernel".to_owned(), "release".to_owned(), "boot".to_owned()]];
+    lines[0].extend(COLUMNS.iter().map(|column| column.name.to_owned()));
+    lines[0].push("s".to_owned());
     for outcome in outcomes {
-        text.push_str(&format!("{:7}  {:width$}", outcome.name, release(outcome)));
-        for (column, verdict) in COLUMNS.iter().zip(&outcome.verdicts) {
+        let (boot, columns) = times(&outcome.said);
+        let seconds = |time: Option<f64>| time.map_or(String::new(), |time| format!("{time:.0}"));
+        let mut line = vec![outcome.name.to_owned(), release(outcome), seconds(boot)];
+        for (verdict, time) in outcome.verdicts.iter().zip(columns) {
             let word = match verdict {
                 Verdict::Passed => "ok",
                 Verdict::PassedAgain => "ok/2",
@@ -77,20 +96,36 @@ pub(super) fn render(outcomes: &[Outcome]) -> String {
                 Verdict::NotRun => "-",
                 Verdict::Left => "",
             };
-            text.push_str(&format!("  {word:<width$}", width = column.name.len()));
+            line.push(format!("{word} {}", seconds(time)).trim_end().to_owned());
         }
-        text.push_str(&format!("  {:5.0}", outcome.took.as_secs_f64()));
+        line.push(format!("{:.0}", outcome.took.as_secs_f64()));
         if outcome.candidate {
-            text.push_str("  a release candidate: told, not counted");
+            line.push("a release candidate: told, not counted".to_owned());
         }
-        text.push('\n');
+        lines.push(line);
     }
+    let mut text = aligned(&lines);
     let (passed, failed) = sums(outcomes);
     let again = outcomes.iter().flat_map(|outcome| &outcome.verdicts).filter(|it| **it == Verdict::PassedAgain).count();
     if again > 0 {
         text.push_str(&format!("\nok/2: passed at the second try only, {again} of them\n"));
     }
     text.push_str(&format!("\n{passed} passed, {failed} failed\n"));
+    text
+}
+
+/// Lines of cells, each below that of the line before.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| lines.iter().filter_map(|line: &Vec<String>| Some(line.get(column)?.chars().count())).max();
+    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in lines {
+        let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
     text
 }
 
@@ -134,8 +169,7 @@ mod tests {
     use super::*;
     use crate::vm::catalog::ROWS;
 
-    const SAID: &str =
-        "RELEASE 6.1.0\nBEGIN load\nhello\nEND load 0\nBEGIN doctor\nno\nEND doctor 101\nBEGIN ledger\nhalf";
+    const SAID: &str = "RELEASE 6.1.0\nAT 5.01\nBEGIN load\nhello\nEND load 0\nAT 9.04\nBEGIN doctor\nno\nEND doctor 101\nAT 10.00\nBEGIN ledger\nhalf";
 
     #[test]
     fn a_guest_that_dies_has_run_what_it_ended() {
@@ -162,7 +196,7 @@ mod tests {
                 candidate,
                 release,
                 verdicts: read(&ROWS[1], SAID).1,
-                said: String::new(),
+                said: SAID.to_owned(),
                 took: Duration::from_secs(9),
             }
         };
@@ -171,7 +205,7 @@ mod tests {
         assert_eq!(sums(&outcomes), (1, tried - 1));
         assert_eq!(ran(&outcomes), 2);
         let text = render(&outcomes);
-        assert!(text.contains("6.1      6.1.0        ok    FAIL    -"), "{text}");
+        assert!(text.contains("6.1     6.1.0        5     ok 4  FAIL 1  -       -"), "{text}");
         assert!(text.ends_with(&format!("1 passed, {} failed\n", tried - 1)), "{text}");
     }
 
