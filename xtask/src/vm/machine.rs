@@ -36,19 +36,23 @@ pub(super) fn boot(row: &Row, kernel: &Kernel, payload: &Payload, folder: &Path)
     qemu.args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "1536"]);
     qemu.args(["-nodefaults", "-vga", "none", "-display", "none", "-no-reboot", "-snapshot"]);
     // The second port is as the guest calls it.
-    let (console, port) = match emulated {
+    let (console, port, also) = match emulated {
         Machine::X86_64 => {
-            qemu.args(["-cpu", "max"]);
-            ("ttyS0", "ttyS1")
+            // What copies and clears memory byte by byte, as these say is fast, is slow to emulate; so is a fifth level of page
+            // tables.
+            qemu.args(["-cpu", "max,erms=off,fsrm=off,la57=off"]);
+            // One thread emulates all CPUs, so their counters cannot differ. The kernel believes that they do, and would look
+            // at an emulated device for the time.
+            ("ttyS0", "ttyS1", "tsc=reliable")
         }
         Machine::Aarch64 => {
             // Signatures of addresses as they are specified take most of the time to emulate.
             qemu.args(["-machine", "virt", "-cpu", "max,pauth-impdef=on", "-device", "virtio-serial-pci"]);
-            ("ttyAMA0", "hvc0")
+            ("ttyAMA0", "hvc0", "")
         }
     };
     qemu.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(first);
-    qemu.arg("-append").arg(format!("console={console} quiet panic=-1 oops=panic status={port}"));
+    qemu.arg("-append").arg(format!("console={console} quiet panic=-1 oops=panic {also} status={port}"));
     qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", payload.disk.display()));
     qemu.arg("-serial").arg(format!("file:{}", console_file.display()));
     match emulated {
