@@ -9,6 +9,8 @@ use crate::programs::Program;
 
 /// Wrong stacks that are shown.
 const SHOWN: usize = 4;
+/// The root of a stack that was met before the unwind tables of its code were there.
+const LATE: &str = "[unwinding stopped: no unwind info yet]";
 
 /// How a program's stacks were.
 pub(crate) struct Verdict {
@@ -19,6 +21,9 @@ pub(crate) struct Verdict {
     pub(crate) off_cpu: Share,
     /// Samples and nanoseconds of stacks that say nothing.
     excused: (u64, u64),
+    /// Samples and nanoseconds of stacks that were cut short because tables were not there yet: how soon they come is a promise
+    /// of its own.
+    pub(crate) late: (u64, u64),
     /// Chains that no stack was.
     pub(crate) not_met: Vec<String>,
     /// The heaviest stacks that are no chain, with how much there is of them.
@@ -49,13 +54,20 @@ impl Verdict {
         let known = (program.chains)();
         let chains = Chains::of(&known, program.libc());
         let mut met = vec![false; chains.all.len()];
-        let (mut on_cpu, mut off_cpu, mut excused) = (Share::default(), Share::default(), (0, 0));
+        let (mut on_cpu, mut off_cpu) = (Share::default(), Share::default());
+        let (mut excused, mut late) = ((0, 0), (0, 0));
         let mut wrong = BTreeMap::<(bool, String), u64>::new();
         for stack in stacks.iter().filter(|stack| program.thread.is_none_or(|thread| thread == stack.thread)) {
             let leaf = stack.places.first().map(|leaf| leaf.function.as_str());
-            if leaf.is_some() && leaf == program.excused_leaf {
-                let (samples, ns) = if stack.on_cpu { (stack.count, 0) } else { (0, stack.ns) };
-                excused = (excused.0 + samples, excused.1 + ns);
+            let is_excused = leaf.is_some() && leaf == program.excused_leaf;
+            let is_late = stack.places.last().is_some_and(|root| root.function == LATE);
+            if is_excused || is_late {
+                let (samples, ns) = if is_excused { &mut excused } else { &mut late };
+                if stack.on_cpu {
+                    *samples += stack.count
+                } else {
+                    *ns += stack.ns
+                }
                 continue;
             }
             let (share, weight) = if stack.on_cpu { (&mut on_cpu, stack.count) } else { (&mut off_cpu, stack.ns) };
@@ -79,7 +91,7 @@ impl Verdict {
             (stack, format!("{:.2} % {}", share * 100.0, if on_cpu { "on-CPU" } else { "off-CPU" }))
         });
         let wrong = wrong.collect();
-        Verdict { name: program.name, on_cpu, off_cpu, excused, not_met, wrong }
+        Verdict { name: program.name, on_cpu, off_cpu, excused, late, not_met, wrong }
     }
 }
 
@@ -97,20 +109,20 @@ pub(crate) fn shown(places: &[Place]) -> String {
     parts.into_iter().map(part).collect::<Vec<_>>().join("; ")
 }
 
-pub(crate) const HEAD: &str =
-    "program         samples   right on-CPU (on the way)   off-CPU ms   right off-CPU (on the way)   excused";
+pub(crate) const HEAD: &str = "program         samples   right on-CPU (on the way)   off-CPU ms   right off-CPU (on the way)   excused   too early";
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { name, on_cpu, off_cpu, excused: (samples, ns), .. } = self;
+        let Verdict { name, on_cpu, off_cpu, excused: (samples, ns), late: (late, late_ns), .. } = self;
         let right = |share: &Share| format!("{:.2} % ({:.2} %)", share.right() * 100.0, share.on_the_way() * 100.0);
         let (off_cpu_ms, excused_ms) = (off_cpu.all / 1_000_000, ns / 1_000_000);
         write!(
             f,
-            "{name:14} {:8} {:>26} {off_cpu_ms:12} {:>28}   {samples}, {excused_ms} ms",
+            "{name:14} {:8} {:>26} {off_cpu_ms:12} {:>28}   {samples}, {excused_ms} ms   {late}, {} ms",
             on_cpu.all,
             right(on_cpu),
-            right(off_cpu)
+            right(off_cpu),
+            late_ns / 1_000_000
         )
     }
 }

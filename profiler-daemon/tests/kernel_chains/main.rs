@@ -28,6 +28,10 @@ const RIGHT: f64 = 0.995;
 const ON_THE_WAY: f64 = 0.03;
 /// Fewer samples than this would say nothing.
 const SAMPLES: u64 = 300;
+/// Samples a second.
+const RATE_HZ: u32 = 997;
+/// Stacks of so much time may be met before the tables are there.
+const LATE_MS: f64 = 20.0;
 
 /// Starts a program of its folder.
 fn start(folder: &Path, program: &str, arguments: &[&str]) -> support::Program {
@@ -40,7 +44,7 @@ fn start(folder: &Path, program: &str, arguments: &[&str]) -> support::Program {
 fn profile(kernel: &Kernel, pid: u32, seconds: u32) -> Vec<Stack> {
     let output = support::folder();
     let pprof = output.path().join("stacks.pb.gz");
-    let arguments = format!("-q --rate 997 --pid {pid} --duration {seconds}s -o");
+    let arguments = format!("-q --rate {RATE_HZ} --pid {pid} --duration {seconds}s -o");
     kernel.record_words(arguments.split(' ').chain([pprof.to_str().unwrap()]));
     profile::read(&pprof)
 }
@@ -67,6 +71,11 @@ fn every_stack_of_a_program_is_the_one_that_its_source_says() {
                     share.on_the_way() * 100.0
                 ));
             }
+        }
+        let (late, late_ns) = verdict.late;
+        let late_ms = (late as f64 * 1e3 / f64::from(RATE_HZ)).max(late_ns as f64 / 1e6);
+        if late_ms > LATE_MS * support::slack() {
+            failures.push(format!("{}: for {late_ms:.0} ms there were no tables", program.name));
         }
         if verdict.on_cpu.all < SAMPLES {
             failures.push(format!("{}: {} samples are too few", program.name, verdict.on_cpu.all));
