@@ -50,7 +50,7 @@ fn tell_apart(options: &[&str]) {
             );
             // The switch itself, some 4 us, is blocked time for us and CPU time for the thread.
             let (less, more) = ((1.0 - SHARE) * support::slack(), 0.03 * support::slack());
-            if share < 1.0 - less || beyond > more {
+            if waited == 0 || share < 1.0 - less || beyond > more {
                 wrong.push(format!("{name}: {ours} ns of {waited} ns in {class}: {ledger:?}"));
             }
         }

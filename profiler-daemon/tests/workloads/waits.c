@@ -86,16 +86,17 @@ static int scratch_of_pieces(const char *name) {
 // Far apart, so that reading ahead does not help.
 static long piece_offset(int i) { return (long)(i * 97 % PIECES) * PIECE; }
 
-// A thread's body: `prepare` once, then `round` until the end.
+// A thread's body: `prepare` once, then `round` until the end, and once at least: where files are slow to write, they are not
+// there before it.
 #define THREAD(name, class, prepare, round)                                                                            \
 	static void *body_##name(void *unused) {                                                                           \
 		(void)unused;                                                                                                  \
 		prctl(PR_SET_NAME, "w-" #name);                                                                                \
 		long waited = 0, calls = 0;                                                                                    \
 		prepare;                                                                                                       \
-		while (now() < end) {                                                                                          \
+		do {                                                                                                           \
 			round;                                                                                                     \
-		}                                                                                                              \
+		} while (now() < end);                                                                                         \
 		report("w-" #name, class, waited, calls);                                                                      \
 		return NULL;                                                                                                   \
 	}
