@@ -11,7 +11,7 @@ fn shares_of_functions_are_right_within_two_points() {
     let Some(kernel) = kernel() else { return };
     let shares = workload("shares");
     support::twice(|| {
-        let seconds = if support::is_emulated() { "4" } else { "10" };
+        let seconds = if support::is_emulated() { "2" } else { "10" };
         let (report, outcome) = kernel.record_words(["-q", "--rate", "997", "--", shares.to_str().unwrap(), seconds]);
         let samples: u64 = report.stack_quality.on_cpu.values().map(|walks| walks.samples).sum();
         let process_ns = report.total().on_cpu_ns;
