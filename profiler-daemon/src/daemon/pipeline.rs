@@ -196,7 +196,6 @@ impl Pipeline {
         // Attaching takes a millisecond, or several on a busy machine: no thread is accounted before it
         // is done, so neither its time nor our samples of it belong to the window.
         self.kernel.attach()?;
-        self.kernel.start_sampling(self.plan.rate_hz.into())?;
         self.start = MonoNs::now();
         self.accounts = if self.plan.windows {
             Accounts::start_windows(self.start, self.plan.most_waits)
@@ -208,6 +207,9 @@ impl Pipeline {
         for record in decode::records(&sleepers) {
             self.take(record);
         }
+        // Now the kernel knows whose tables are whose: a sample before would stop at its first frame. Times are exact without
+        // samples, which only share them out.
+        self.kernel.start_sampling(self.plan.rate_hz.into())?;
         self.programs.open(self.kernel.run_stats());
         Ok(())
     }
