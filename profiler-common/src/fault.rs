@@ -23,7 +23,7 @@ pub const MISSED_SWITCH_IN: u32 = 7;
 pub const MISSED_SWITCH_OUT: u32 = 8;
 /// The kernel stack of a wait could not be read.
 pub const KERNEL_STACK: u32 = 9;
-/// The user stack could not be started: no user registers.
+/// The user stack could not be started: no user registers, or the kernel was asked for it and gave none.
 pub const USER_STACK: u32 = 10;
 /// A memo said "same stack" and a full walk beside it disagreed (only counted in verify mode).
 pub const MEMO_WRONG: u32 = 11;

@@ -110,8 +110,11 @@ pub struct Settings {
     pub own_pid: u32,
     /// 1 if `sched_switch` passes `prev_state` as its fourth argument (Linux 5.18).
     pub switch_has_state: u32,
-    /// 1 if kernel memory may be read (not under lockdown=confidentiality).
+    /// 1 if kernel memory may be read by its address (not under lockdown=confidentiality).
     pub kernel_reads: u32,
+    /// 1 if memory of processes may be. The kernel lets programs do that under every lockdown, but the loader does not: see
+    /// `capture::settings`.
+    pub user_reads: u32,
     /// 1 takes the user stack of every wait.
     pub user_stacks: u32,
     /// 1 takes the kernel stack of every blocked wait.
@@ -128,6 +131,8 @@ pub struct Settings {
     pub tick_ns: u32,
     /// 1 if the kernel has the helper `bpf_task_pt_regs` (Linux 5.15).
     pub has_task_pt_regs: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// Structure offsets of this kernel.
     pub offsets: Offsets,
 }

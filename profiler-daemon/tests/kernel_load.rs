@@ -5,9 +5,10 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::programs::loaded_programs;
+use profiler_common::settings::Settings;
 use profilerd::capture::btf::Btf;
 use profilerd::capture::features;
 use profilerd::capture::kernel::{Filter, Kernel};
@@ -37,22 +38,9 @@ fn tried() -> Vec<(&'static str, Filter, u32)> {
 #[test]
 fn every_object_loads_with_every_filter_and_in_test_mode() {
     let Some(_kernel) = support::kernel() else { return };
-    let Some(object) = std::env::var_os("PROFILERD_BPF_OBJECT") else {
-        support::skip::<()>("needs PROFILERD_BPF_OBJECT: run `cargo xtask test`");
-        return;
-    };
-    let folder = Path::new(&object).parent().unwrap();
-    let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
-    let objects: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "o")).collect();
-    assert!(!objects.is_empty(), "no objects in {}", folder.display());
     let btf = Btf::of_kernel().unwrap();
     println!("missing: {:?}", features::missing(&btf).iter().map(|feature| feature.name).collect::<Vec<_>>());
-    for path in objects {
-        if path.file_name() == Some("profilerd.o".as_ref()) && !features::takes_first_object(&btf) {
-            println!("{} is not for this kernel", path.display());
-            continue;
-        }
-        let bytes = fs::read(&path).unwrap();
+    for (path, bytes) in objects(&btf) {
         for (what, filter, verify_memo) in tried() {
             let mut settings = settings::of_kernel(&btf).unwrap();
             settings.verify_memo = verify_memo;
@@ -70,4 +58,57 @@ fn every_object_loads_with_every_filter_and_in_test_mode() {
             assert!(verified.len() >= 6, "scheduler hooks, iterator and sampler: {verified:?}");
         }
     }
+}
+
+/// The objects that this kernel takes.
+fn objects(btf: &Btf) -> Vec<(PathBuf, Vec<u8>)> {
+    let Some(object) = std::env::var_os("PROFILERD_BPF_OBJECT") else {
+        support::skip::<()>("needs PROFILERD_BPF_OBJECT: run `cargo xtask test`");
+        return Vec::new();
+    };
+    let folder = Path::new(&object).parent().unwrap();
+    let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let mut objects: Vec<_> = files.filter(|path| path.extension().is_some_and(|it| it == "o")).collect();
+    assert!(!objects.is_empty(), "no objects in {}", folder.display());
+    let is_for = |path: &PathBuf| path.file_name() != Some("profilerd.o".as_ref()) || features::takes_first_object(btf);
+    objects.retain(is_for);
+    objects.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// What a lockdown does to the objects, on a kernel that has none: the helpers that read memory by its address become
+/// helpers that no kernel has. Programs load as long as they call none of them.
+#[test]
+fn without_reads_of_memory_no_call_of_one_is_left() {
+    let Some(_kernel) = support::kernel() else { return };
+    let btf = Btf::of_kernel().unwrap();
+    let filter = Filter { all: true, ..Filter::default() };
+    for (path, mut bytes) in objects(&btf) {
+        let calls = forbid_reads(&mut bytes);
+        println!("{}: {calls} calls", path.display());
+        assert!(calls > 3, "the object has calls of these helpers");
+        let settings = Settings { kernel_reads: 1, user_reads: 1, ..settings::of_kernel(&btf).unwrap() };
+        assert!(Kernel::load(&bytes, settings, &filter).is_err(), "{} calls what is not there", path.display());
+        let locked_down = Settings { kernel_reads: 0, user_reads: 0, ..settings };
+        let loaded = Kernel::load(&bytes, locked_down, &filter);
+        drop(loaded.unwrap_or_else(|error| panic!("{}: {error:?}", path.display())));
+    }
+}
+
+/// Replaces the helpers in all calls of those that read memory by its address. Returns how many there were.
+fn forbid_reads(object: &mut [u8]) -> usize {
+    // Source: include/uapi/linux/bpf.h: the numbers of `bpf_probe_read`, its `_str`, and both for `_user` and `_kernel`.
+    const READS: [u32; 6] = [4, 45, 112, 113, 114, 115];
+    const NO_HELPER: u32 = 0x7fff_ffff;
+    // Operation, registers, offset: of a call of a helper the last two are 0. Sections of instructions begin at multiples
+    // of their size.
+    const CALL: [u8; 4] = [0x85, 0, 0, 0];
+    let mut calls = 0;
+    for instruction in object.as_chunks_mut::<8>().0 {
+        let helper = u32::from_le_bytes(*instruction.last_chunk().unwrap());
+        if instruction.starts_with(&CALL) && READS.contains(&helper) {
+            instruction[4..].copy_from_slice(&NO_HELPER.to_le_bytes());
+            calls += 1;
+        }
+    }
+    calls
 }

@@ -11,6 +11,7 @@ mod filter;
 mod lend;
 mod machine;
 mod maps;
+mod memory;
 mod programs;
 mod regs;
 mod stack;

@@ -29,6 +29,7 @@ static SETTINGS: Settings = Settings {
     own_pid: 0,
     switch_has_state: 0,
     kernel_reads: 0,
+    user_reads: 0,
     user_stacks: 0,
     kernel_stacks: 0,
     verify_memo: 0,
@@ -37,6 +38,7 @@ static SETTINGS: Settings = Settings {
     windows: 0,
     tick_ns: 0,
     has_task_pt_regs: 0,
+    reserved: 0,
     // SAFETY: plain integers.
     offsets: unsafe { core::mem::zeroed() },
 };

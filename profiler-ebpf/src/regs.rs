@@ -1,5 +1,5 @@
 //! The saved user registers of a task: by typed loads, or, for kernels before 5.15, which have no helper that finds
-//! them, by reads of kernel memory at the place where they always lie.
+//! them, by reads of kernel memory at the place where they always lie. Where those are forbidden, all of them are 0.
 
 #[cfg(not(feature = "hashed-threads"))]
 mod by {
@@ -14,6 +14,12 @@ mod by {
 
     /// Where the registers lie.
     pub(crate) type Regs = *const UserRegisters;
+
+    /// Whether their values can be had.
+    #[inline(always)]
+    pub(crate) fn are_readable() -> bool {
+        true
+    }
 
     /// The registers of a task, at the top of its kernel stack.
     #[inline(always)]
@@ -90,12 +96,21 @@ mod by {
     use core::ffi::c_void;
 
     use crate::machine::{self, KERNEL_STACK_BYTES, UserRegisters};
+    use profiler_ebpf::rules::class;
+
     use crate::maps::{self, Thread, setting};
+    use crate::memory::{self, probe};
     use crate::task::{self, Task};
     use crate::threads;
 
     /// Where the registers lie: an address without a type.
     pub(crate) type Regs = u64;
+
+    /// Whether their values can be had.
+    #[inline(always)]
+    pub(crate) fn are_readable() -> bool {
+        memory::of_kernel()
+    }
 
     /// The registers of a task, at the top of its kernel stack.
     #[inline(always)]
@@ -130,12 +145,14 @@ mod by {
     #[inline(always)]
     pub(crate) fn interrupted(context: *const bpf_perf_event_data) -> Regs {
         // SAFETY: any bit pattern is a number.
-        unsafe { task::probe(context as u64) }
+        unsafe { probe(context as u64) }
     }
 
     macro_rules! reg {
         ($regs:expr, $register:ident) => {
-            $crate::task::probe::<u64>($regs + core::mem::offset_of!($crate::machine::UserRegisters, $register) as u64)
+            $crate::memory::probe::<u64>(
+                $regs + core::mem::offset_of!($crate::machine::UserRegisters, $register) as u64,
+            )
         };
     }
     pub(crate) use reg;
@@ -170,17 +187,19 @@ mod by {
         #[inline(always)]
         pub(crate) fn regs(self) -> Regs {
             // SAFETY: no arguments; any bit pattern is a number.
-            top(unsafe { task::probe(bpf_get_current_task() + u64::from(setting!(offsets.task_stack))) })
+            top(unsafe { probe(bpf_get_current_task() + u64::from(setting!(offsets.task_stack))) })
         }
 
         /// As [`task::syscall`].
         #[inline(always)]
         pub(crate) fn syscall(self, regs: Regs) -> i32 {
+            if !are_readable() {
+                return class::UNKNOWN;
+            }
             let number = machine::system_call(regs);
             // SAFETY: no arguments; any bit pattern is a number.
-            task::call(number, unsafe {
-                task::probe(bpf_get_current_task() + u64::from(setting!(offsets.task_status)))
-            })
+            let status = unsafe { probe(bpf_get_current_task() + u64::from(setting!(offsets.task_status))) };
+            task::call(number, status)
         }
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! Pointers that come from typed arguments are followed by plain loads, which the verifier turns
 //! into loads that survive a bad address. Pointers behind pointers without a type are read by
-//! `bpf_probe_read_kernel`, which lockdown=confidentiality forbids.
+//! [`memory`], if at all.
 
 use aya_ebpf::bindings::task_struct;
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use profiler_common::limits::COMM_BYTES;
 use profiler_common::settings::Offsets;
 use profiler_ebpf::rules::class::{self, Call};
@@ -13,7 +12,8 @@ use profiler_ebpf::rules::throttle::Queue;
 
 use crate::machine;
 use crate::maps::setting;
-use crate::regs::Regs;
+use crate::memory::{self, probe};
+use crate::regs::{self, Regs};
 
 pub(crate) type Task = *mut task_struct;
 
@@ -146,7 +146,7 @@ pub(crate) fn past_of(task: Task, address: u64) -> Option<u64> {
         if queue as u64 == address {
             return Some(load(queue, setting!(offsets.queue_past)));
         }
-        if setting!(kernel_reads) == 0 {
+        if !memory::of_kernel() {
             return None;
         }
         let group: u64 = load(queue, setting!(offsets.queue_group));
@@ -155,9 +155,13 @@ pub(crate) fn past_of(task: Task, address: u64) -> Option<u64> {
     }
 }
 
-/// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`].
+/// The system call of a task; negative outside of one. A 32-bit one has the bit [`class::COMPAT`]. [`class::UNKNOWN`] where
+/// registers cannot be read.
 #[inline(always)]
 pub(crate) fn syscall(task: Task, regs: Regs) -> i32 {
+    if !regs::are_readable() {
+        return class::UNKNOWN;
+    }
     // SAFETY: as in `member!`.
     let status = unsafe { load(task, setting!(offsets.task_status)) };
     call(machine::system_call(regs), status)
@@ -183,7 +187,7 @@ pub(crate) fn wait_class(task: Task, regs: Regs, syscall: i32) -> u32 {
 /// Mode of the inode behind a descriptor of the task; 0 if it has none or may not be read.
 #[inline(always)]
 pub(crate) fn file_mode(task: Task, descriptor: u64) -> u32 {
-    if setting!(kernel_reads) == 0 {
+    if !memory::of_kernel() {
         return 0;
     }
     // SAFETY: `files` and `fdt` are typed; the array of files and what follows is not, and is read
@@ -203,19 +207,5 @@ pub(crate) fn file_mode(task: Task, descriptor: u64) -> u32 {
         let inode: u64 = probe(file + u64::from(setting!(offsets.file_inode)));
         let mode: u16 = probe(inode + u64::from(setting!(offsets.inode_mode)));
         mode.into()
-    }
-}
-
-/// Reads kernel memory; zero if it cannot be read.
-///
-/// # Safety
-/// Any bit pattern is a valid `T`.
-#[inline(always)]
-pub(crate) unsafe fn probe<T: Copy>(address: u64) -> T {
-    let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // SAFETY: the helper writes at most `T`'s size and zeroes it on failure.
-    unsafe {
-        bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address as *const _);
-        value.assume_init()
     }
 }

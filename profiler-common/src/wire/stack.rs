@@ -27,8 +27,10 @@ pub mod outcome {
     pub const NOT_CODE: u32 = 6;
     /// The walk reached the root, with steps by frame pointers where no table describes the code.
     pub const APPROXIMATE: u32 = 7;
+    /// The kernel walked it, by frame pointers alone, and does not tell whether it came to the root.
+    pub const FRAME_POINTERS: u32 = 8;
     /// Number of outcomes.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
     /// The word for each outcome, by its number.
     pub const NAMES: [&str; COUNT] = [
         "complete",
@@ -39,6 +41,7 @@ pub mod outcome {
         "bad-rule",
         "not-code",
         "complete-approximate",
+        "frame-pointers-only",
     ];
 }
 

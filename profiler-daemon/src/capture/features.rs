@@ -4,6 +4,7 @@
 use super::btf::Btf;
 use super::kernel::{Filter, Kernel, KernelError};
 use super::object::{NoKernelPrograms, hashed_object, object};
+use super::settings;
 use profiler_common::settings::Settings;
 
 /// Something that not every supported kernel has.
@@ -13,22 +14,40 @@ pub struct Feature {
     pub name: &'static str,
     /// Linux that first had it.
     pub since: &'static str,
-    /// What the kernel calls the helper that tells of it.
-    helper: &'static str,
+    /// What tells of it.
+    sign: Sign,
     /// Whether the first object needs it; else a program is left out.
     needed: bool,
     /// What is different without it.
     pub without: &'static str,
 }
 
+#[derive(Debug)]
+enum Sign {
+    /// The kernel has a helper that it calls so.
+    Helper(&'static str),
+    /// See [`settings::memory_reads`].
+    MemoryReads,
+}
+
 /// All of them, those that came last at the end.
-pub static ALL: [&Feature; 4] = [&TASK_STORAGE, &CURRENT_TASK, &TASK_REGISTERS, &SLEEPERS];
+pub static ALL: [&Feature; 5] = [&MEMORY, &TASK_STORAGE, &CURRENT_TASK, &TASK_REGISTERS, &SLEEPERS];
+
+/// What lockdown=confidentiality takes away. Without it either object loads, and does without.
+pub static MEMORY: Feature = Feature {
+    name: "reads of memory by its address",
+    since: "always, but not under lockdown=confidentiality",
+    sign: Sign::MemoryReads,
+    needed: false,
+    without: "stacks of programs are walked by the kernel, by frame pointers alone; sockets, pipes and files behind `read` and \
+              `write` are `other`; each kernel stack is walked afresh",
+};
 
 /// Without it the second object is loaded, as it is without each of the next two.
 pub static TASK_STORAGE: Feature = Feature {
     name: "thread state kept by the kernel",
     since: "5.11",
-    helper: "BPF_FUNC_task_storage_get",
+    sign: Sign::Helper("BPF_FUNC_task_storage_get"),
     needed: true,
     without: "kept in a table: at most 4096 threads are accounted at a time, those beyond are counted as lost",
 };
@@ -36,7 +55,7 @@ pub static TASK_STORAGE: Feature = Feature {
 static CURRENT_TASK: Feature = Feature {
     name: "the running task by its type",
     since: "5.11",
-    helper: "BPF_FUNC_get_current_task_btf",
+    sign: Sign::Helper("BPF_FUNC_get_current_task_btf"),
     needed: true,
     without: "found by its thread id",
 };
@@ -44,16 +63,17 @@ static CURRENT_TASK: Feature = Feature {
 static TASK_REGISTERS: Feature = Feature {
     name: "saved registers of a task",
     since: "5.15",
-    helper: "BPF_FUNC_task_pt_regs",
+    sign: Sign::Helper("BPF_FUNC_task_pt_regs"),
     needed: true,
-    without: "read from kernel memory, which lockdown=confidentiality forbids: there nothing runs",
+    without: "read from kernel memory; where lockdown=confidentiality forbids that, most waits are `other` and nobody is seen to \
+              end them",
 };
 
 /// Without it one program is left out.
 pub static SLEEPERS: Feature = Feature {
     name: "memory of a sleeping task",
     since: "5.18",
-    helper: "BPF_FUNC_copy_from_user_task",
+    sign: Sign::Helper("BPF_FUNC_copy_from_user_task"),
     needed: false,
     without: "threads that sleep from before the capture to its end have no stack",
 };
@@ -82,7 +102,10 @@ pub fn takes_first_object(btf: &Btf) -> bool {
 impl Feature {
     /// Whether this kernel has it.
     pub fn is_in(&self, btf: &Btf) -> bool {
-        btf.has_helper(self.helper)
+        match self.sign {
+            Sign::Helper(name) => btf.has_helper(name),
+            Sign::MemoryReads => settings::memory_reads(),
+        }
     }
 }
 

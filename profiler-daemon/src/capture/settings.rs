@@ -46,7 +46,9 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         user_addresses: user_addresses(),
         // The context counts as the first parameter.
         switch_has_state: u32::from(btf.parameters("btf_trace_sched_switch") == Some(5)),
-        kernel_reads: u32::from(!is_confidential()),
+        kernel_reads: memory_reads().into(),
+        // As above, though the kernel itself never forbids them: the loader does.
+        user_reads: memory_reads().into(),
         user_stacks: 1,
         kernel_stacks: 1,
         walk_budget_ns: WALK_BUDGET_NS,
@@ -109,7 +111,11 @@ fn tick_ns() -> u32 {
         .unwrap_or(SLOWEST_NS)
 }
 
-/// Under lockdown=confidentiality a program that reads kernel memory does not load.
-pub fn is_confidential() -> bool {
-    std::fs::read_to_string("/sys/kernel/security/lockdown").is_ok_and(|modes| modes.contains("[confidentiality]"))
+/// Whether programs may read memory by its address. Under lockdown=confidentiality the kernel takes none that read its own
+/// memory so. Those that read memory of processes it takes, but the loader does not hand them over: where it finds
+/// `bpf_probe_read_kernel` refused, it takes the kernel for one before 5.5 and makes the older `bpf_probe_read` of that call and of
+/// `bpf_probe_read_user`, which this lockdown forbids, too. So what counts is what the loader found. Source:
+/// `sanitize_functions`, aya-obj 0.3.
+pub fn memory_reads() -> bool {
+    aya::features().bpf_probe_read_kernel()
 }

@@ -5,6 +5,7 @@ use aya_ebpf::bindings::bpf_perf_event_data;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_ebpf::macros::perf_event;
 use aya_ebpf::programs::PerfEventContext;
+use core::ffi::c_void;
 use profiler_common::fault;
 use profiler_common::wire::{CpuSample, Header, cpu_mode, tag};
 
@@ -33,9 +34,9 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
     let owner = Owner { pid, generation };
     let user_stack = if in_kernel {
         let regs = current.regs();
-        sample_user(scratch, regs, current.syscall(regs), owner)
+        sample_user(scratch, ctx.as_ptr(), regs, current.syscall(regs), owner)
     } else {
-        sample_user(scratch, regs::interrupted(interrupted), NO_SYSCALL, owner)
+        sample_user(scratch, ctx.as_ptr(), regs::interrupted(interrupted), NO_SYSCALL, owner)
     };
     let sample = CpuSample {
         // SAFETY: no arguments.
@@ -53,9 +54,9 @@ pub(crate) fn cpu_sample(ctx: PerfEventContext) -> u32 {
 }
 
 #[inline(always)]
-fn sample_user(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) -> u64 {
+fn sample_user(scratch: &mut Scratch, context: *mut c_void, regs: Regs, syscall: i32, owner: Owner) -> u64 {
     if setting!(compare_walks) != 0 {
         stack::compare(scratch, regs, syscall, owner);
     }
-    stack::user(scratch, regs, syscall, owner)
+    stack::user(scratch, context, regs, syscall, owner)
 }

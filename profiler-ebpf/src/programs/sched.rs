@@ -105,7 +105,7 @@ fn switch_out(
     }
     if setting!(user_stacks) != 0 && !ended {
         let owner = Owner { pid: task::pid(prev), generation: thread.generation };
-        (user_stack, sampling) = stack::user_of_wait(scratch, thread, regs, syscall, owner, now_ns);
+        (user_stack, sampling) = stack::user_of_wait(scratch, thread, ctx.as_ptr(), regs, syscall, owner, now_ns);
     }
     let generation = thread.generation;
     raise(&mut thread.switch_seq);
@@ -227,7 +227,8 @@ pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     }
     raise(&mut thread.wake_seq);
     // A wait that is short so far is hardly one that is sent by itself: most wake-ups are spared this.
-    if was_blocked && thread.ledger.open_blocked_ns >= setting!(min_wait_ns) / 2 {
+    // Who wakes is said only where its registers tell whether it does, or an interrupt beside it.
+    if was_blocked && thread.ledger.open_blocked_ns >= setting!(min_wait_ns) / 2 && regs::are_readable() {
         let current = Current::get();
         // Whether the context lies on the task's own stack: from kernel mode an interrupt goes to a stack of its own; from user mode it uses the task's,
         // which then holds the registers of no system call.

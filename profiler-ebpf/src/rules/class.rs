@@ -31,6 +31,10 @@ pub mod mode {
 /// the I/O flag says more.
 pub const COMPAT: i32 = 1 << 30;
 
+/// In place of the number of a system call: it is not known whether the thread is in one. No call has this number, so that
+/// the class is `OTHER` unless the I/O flag says more.
+pub const UNKNOWN: i32 = COMPAT - 1;
+
 /// What a system call says about a wait, before its descriptor is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -103,6 +107,8 @@ mod tests {
             ("vfork", 58, false, 0, class::WAIT_CHILD),
             ("futex with a foreign I/O flag", 202, true, 0, class::DISK_IO),
             ("a call of the future", 9_999, false, 0, class::OTHER),
+            ("nobody knows", UNKNOWN, false, 0, class::OTHER),
+            ("nobody knows, I/O flag set", UNKNOWN, true, 0, class::DISK_IO),
             ("a 32-bit nanosleep, not sync", 162 | COMPAT, false, 0, class::OTHER),
             ("a 32-bit read from the disk", 3 | COMPAT, true, 0, class::DISK_IO),
         ];
@@ -155,6 +161,7 @@ mod tests {
             ("a fault", -1, -1),
             ("getpid", 39, 172),
             ("a call of the future", 9_999, 9_999),
+            ("nobody knows", UNKNOWN, UNKNOWN),
         ];
         for (name, x86, arm) in pairs {
             assert_eq!(aarch64::call(*arm), x86_64::call(*x86), "{name}");

@@ -1,7 +1,5 @@
 //! Is it the stack of last time? See `rules::memo`.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_user};
-use core::ffi::c_void;
 use profiler_common::limits::KERNEL_FRAMES;
 use profiler_ebpf::rules::memo::{
     self, KERNEL_ENTRY_FRAMES, KERNEL_SPAN, KERNEL_WORDS, KernelSlot, SLOTS, USER_SPAN, USER_WORDS, UserSlot,
@@ -10,6 +8,7 @@ use profiler_ebpf::rules::memo::{
 use crate::lend::{self, ScratchArg, ThreadArg};
 use crate::machine;
 use crate::maps::{Scratch, read};
+use crate::memory;
 
 const _: () = assert!(KERNEL_WORDS < KERNEL_FRAMES && KERNEL_FRAMES <= USER_WORDS);
 
@@ -107,19 +106,17 @@ pub(super) extern "C" fn remember_user(scratch: ScratchArg, thread: ThreadArg, s
 #[inline(always)]
 fn read_user_stretch(scratch: &mut Scratch, span: u32) -> bool {
     let span = lend::at_most(span, USER_SPAN);
-    // SAFETY: the helper writes at most the span, which the stretch holds.
-    unsafe {
-        bpf_probe_read_user(scratch.user_stretch.as_mut_ptr().cast(), span, scratch.regs.sp as *const c_void) == 0
-    }
+    // SAFETY: the stretch holds the span.
+    unsafe { memory::read_user(scratch.user_stretch.as_mut_ptr().cast(), span, scratch.regs.sp) }
 }
 
 /// Reads `bytes` bytes of kernel stack from `first` bytes above the program's context upwards; at most `KERNEL_SPAN`.
 #[inline(always)]
 fn read_kernel_stretch(scratch: &mut Scratch, first: u32, bytes: u32) -> bool {
     let bytes = lend::at_most(bytes, KERNEL_SPAN);
-    let from = scratch.kernel_key.context.wrapping_add(first.into()) as *const c_void;
-    // SAFETY: the helper writes at most KERNEL_SPAN bytes, and fails on a bad address.
-    unsafe { bpf_probe_read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) == 0 }
+    let from = scratch.kernel_key.context.wrapping_add(first.into());
+    // SAFETY: the stretch has KERNEL_SPAN bytes.
+    unsafe { memory::read_kernel(scratch.kernel_stretch.as_mut_ptr().cast(), bytes, from) }
 }
 
 /// The same as [`hash_user`] for a kernel stack.

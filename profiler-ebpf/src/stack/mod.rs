@@ -23,10 +23,11 @@ use crate::emit;
 use crate::lend;
 use crate::machine;
 use crate::maps::{PROCESSES, Scratch, Thread, scratch, setting};
+use crate::memory;
 use crate::regs::{self, Regs};
 use crate::task::Task;
 use budget::{choose, ration};
-use kernel::{finish_kernel, walk_kernel};
+use kernel::{finish_kernel, walk_kernel, walk_user_by_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
 use send::{fill, id_of_kernel, id_of_user, send_kernel, send_user, write};
 use walk::{walk_some, walk_user, went};
@@ -73,11 +74,14 @@ pub(crate) struct KernelKey {
 }
 
 /// Id of the user stack that starts at `regs`, the registers of the current task; 0 if there is none.
-/// `syscall` is the one that they were saved in, negative if none.
+/// `syscall` is the one that they were saved in, negative if none; `context` is the program's.
 #[inline(always)]
-pub(crate) fn user(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner) -> u64 {
+pub(crate) fn user(scratch: &mut Scratch, context: *mut c_void, regs: Regs, syscall: i32, owner: Owner) -> u64 {
     scratch.regs = machine::registers(regs, syscall);
     scratch.owner = owner;
+    if !memory::of_user() {
+        return if walk_user_by_kernel(scratch, context) { send_user(scratch) } else { 0 };
+    }
     if scratch.regs.ip & frame::ADDRESS == 0 {
         emit::count(fault::USER_STACK);
         return 0;
@@ -92,6 +96,7 @@ pub(crate) fn user(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Owner
 pub(crate) fn user_of_wait(
     scratch: &mut Scratch,
     thread: &mut Thread,
+    context: *mut c_void,
     regs: Regs,
     syscall: i32,
     owner: Owner,
@@ -119,9 +124,9 @@ pub(crate) fn user_of_wait(
         return (0, way);
     }
     emit::count(counter::USER_WALK);
-    let stack = user(scratch, regs, syscall, owner);
+    let stack = user(scratch, context, regs, syscall, owner);
     thread.budget.walked(scratch.user.record.frames);
-    if stack != 0 {
+    if stack != 0 && memory::of_user() {
         remember_user(lend::scratch(scratch), lend::thread(thread), stack);
     }
     (stack, way)
@@ -147,7 +152,8 @@ pub(crate) fn compare(scratch: &mut Scratch, regs: Regs, syscall: i32, owner: Ow
     walk::start(scratch);
     walk::without_tables(scratch);
     walk_user(lend::scratch(scratch));
-    emit::count(counter::FRAME_POINTER + (scratch.user.record.outcome & (outcome::COUNT as u32 - 1)));
+    // All the outcomes that a walk of ours can have.
+    emit::count(counter::FRAME_POINTER + (scratch.user.record.outcome & (outcome::FRAME_POINTERS - 1)));
 }
 
 #[inline(always)]
@@ -174,7 +180,7 @@ pub(crate) fn kernel_of_wait(
     scratch.kernel_key.distance = distance;
     scratch.kernel_key.descriptor = place.descriptor;
     scratch.kernel_key.file_mode = MODE_UNKNOWN;
-    if setting!(kernel_reads) != 0 {
+    if memory::of_kernel() {
         let known = recall_kernel(lend::scratch(scratch), lend::thread(thread));
         if known != 0 {
             emit::count(counter::KERNEL_HIT);
@@ -192,7 +198,7 @@ pub(crate) fn kernel_of_wait(
     }
     scratch.kernel_key.file_mode = file_mode;
     let stack = send_kernel(scratch);
-    if setting!(kernel_reads) != 0 && stack != 0 {
+    if memory::of_kernel() && stack != 0 {
         remember_kernel(lend::scratch(scratch), lend::thread(thread), stack);
     }
     (stack, file_mode)
@@ -237,7 +243,7 @@ pub(crate) fn of_sleeper(
             if went == went::MISSING {
                 walk::fetch(scratch, |into, bytes, from| {
                     // SAFETY: the window has room for the bytes; the iterator holds the task.
-                    unsafe { bpf_copy_from_user_task(into, bytes, from, task, 0) }
+                    unsafe { bpf_copy_from_user_task(into, bytes, from as *const c_void, task, 0) == 0 }
                 });
             }
         }

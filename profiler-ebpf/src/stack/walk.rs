@@ -4,7 +4,6 @@
 //! much as two of a word. A step that misses a word says so and is repeated when it was read; so the
 //! same step serves programs that may read their own memory only and those that read another's.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use core::ffi::c_void;
 use profiler_common::limits::USER_FRAMES;
 use profiler_common::unwind::{BUCKET_ROWS, MAPPING_WORDS, MAPPINGS, Mapping, SLAB_WORDS, cfa, saved, table};
@@ -15,6 +14,7 @@ use profiler_ebpf::rules::unwind::{self, Cursor, For, Leaf, Step};
 use crate::lend::{self, ScratchArg};
 use crate::machine;
 use crate::maps::{self, PROCESSES, RULES, Scratch};
+use crate::memory;
 
 /// Bytes of a window; a power of two.
 pub(crate) const WINDOW_BYTES: usize = 1024;
@@ -360,16 +360,16 @@ extern "C" fn fetch_own(scratch: ScratchArg) -> u32 {
     // SAFETY: as in `walk_user`.
     let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     fetch(scratch, |into, bytes, from| {
-        // SAFETY: the window has room for the bytes, and the helper fails on memory that cannot be read.
-        unsafe { bpf_probe_read_user(into, bytes, from) }
+        // SAFETY: the window has room for the bytes.
+        unsafe { memory::read_user(into, bytes, from) }
     });
     0
 }
 
-/// Reads the missing word, and what lies above it, by `read` (to, bytes, from), which returns 0 if it
+/// Reads the missing word, and what lies above it, by `read` (to, bytes, from), which returns whether it
 /// could. If it could not, the step that missed the word gives up.
 #[inline(always)]
-pub(super) fn fetch(scratch: &mut Scratch, read: impl Fn(*mut c_void, u32, *const c_void) -> i64) {
+pub(super) fn fetch(scratch: &mut Scratch, read: impl Fn(*mut c_void, u32, u64) -> bool) {
     const GIVE_UP: u32 = 1 + EXTRAS as u32;
     let walk = &mut scratch.walk;
     let from = walk.missing;
@@ -377,7 +377,7 @@ pub(super) fn fetch(scratch: &mut Scratch, read: impl Fn(*mut c_void, u32, *cons
         // The window cannot hold all words of the step at once.
         let extra = (walk.repeats as usize - 2) & (EXTRAS - 1);
         walk.extra_at[extra] = from;
-        if read((&raw mut walk.extra[extra]).cast(), 8, from as *const c_void) != 0 {
+        if !read((&raw mut walk.extra[extra]).cast(), 8, from) {
             walk.extra_at[extra] = !from;
             walk.repeats = GIVE_UP;
         }
@@ -386,14 +386,14 @@ pub(super) fn fetch(scratch: &mut Scratch, read: impl Fn(*mut c_void, u32, *cons
     walk.window_at = from;
     walk.window_bytes = WINDOW_BYTES as u64;
     let window = walk.window.as_mut_ptr().cast();
-    if read(window, WINDOW_BYTES as u32, from as *const c_void) == 0 {
+    if read(window, WINDOW_BYTES as u32, from) {
         return;
     }
     // The stack may end within the window, but not within a page.
     const PAGE_BYTES: u64 = 4096;
     let bytes = (PAGE_BYTES - (from & (PAGE_BYTES - 1))) & (WINDOW_BYTES as u64 - 1);
     walk.window_bytes = bytes & !7;
-    if bytes == 0 || read(window, bytes as u32, from as *const c_void) != 0 {
+    if bytes == 0 || !read(window, bytes as u32, from) {
         walk.window_bytes = 0;
         walk.repeats = GIVE_UP;
     }

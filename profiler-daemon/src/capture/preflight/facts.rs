@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use super::rights::Rights;
 use super::try_call;
+use crate::capture::settings;
 
 /// KiB of the map that stands for all maps of a capture.
 const LARGE_MAP_KIB: u32 = 16 << 10;
@@ -34,8 +35,9 @@ pub(super) struct Facts {
     /// Whether `/proc/kallsyms` shows addresses to us.
     pub(super) kernel_addresses: bool,
     pub(super) kptr_restrict: Option<i32>,
-    /// `none`, `integrity` or `confidentiality`; `None` where the kernel has no lockdown.
-    pub(super) lockdown: Option<String>,
+    /// Whether kernel programs may read memory by its address, see [`settings::memory_reads`]. Nobody knows where there may be
+    /// no kernel programs at all: then false.
+    pub(super) memory_reads: bool,
 }
 
 impl Facts {
@@ -54,7 +56,7 @@ impl Facts {
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
             kernel_addresses: kernel_addresses(),
             kptr_restrict: number("/proc/sys/kernel/kptr_restrict"),
-            lockdown: fs::read_to_string("/sys/kernel/security/lockdown").ok().and_then(|text| chosen(&text)),
+            memory_reads: settings::memory_reads(),
         }
     }
 }
@@ -94,21 +96,9 @@ fn kernel_addresses() -> bool {
         .any(|line| line.split(' ').next().is_some_and(|address| address.bytes().any(|digit| digit != b'0')))
 }
 
-/// The word in brackets: `none [integrity] confidentiality`.
-fn chosen(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once('[')?;
-    rest.split_once(']').map(|(word, _)| word.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_chosen_lockdown_is_in_brackets() {
-        assert_eq!(chosen("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
-        assert_eq!(chosen("none integrity\n"), None);
-    }
 
     #[test]
     fn gathering_leaves_no_descriptor_behind() {

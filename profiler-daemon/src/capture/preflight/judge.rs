@@ -18,7 +18,7 @@ pub(super) fn judge(facts: &Facts, programs: &Programs) -> Vec<Capability> {
     verdicts.extend(signal::ALL.map(|signal| needs_programs(runs, of_signal(signal, facts, programs))));
     verdicts.extend([
         needs_programs(runs, thread_state(programs)),
-        needs_programs(runs, wait_classes(facts)),
+        needs_programs(runs, wait_classes(facts, programs)),
         needs_programs(runs, kernel_stacks(facts)),
         needs_programs(runs, program_stacks(facts)),
         kernel_symbols(facts),
@@ -91,13 +91,6 @@ fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
             Programs::Loaded { names, took, .. } => {
                 yes(NAME, format!("{} loaded and removed again in {} ms", names.len(), took.as_millis()))
             }
-            // The kernel's own words would be about a helper. Source: aya, `sanitize_functions`: where helpers that read
-            // the kernel are refused, those that read programs become one that is refused, too.
-            Programs::Refused { .. } if !kernel_reads(facts) => no(
-                NAME,
-                "lockdown=confidentiality forbids programs that read memory, as all of ours do",
-                RELAX_LOCKDOWN,
-            ),
             Programs::Refused { reason, remedy } => no(NAME, reason, Some(remedy)),
         }
     };
@@ -133,11 +126,10 @@ fn thread_state(programs: &Programs) -> Capability {
     }
 }
 
-fn kernel_reads(facts: &Facts) -> bool {
-    facts.lockdown.as_deref() != Some("confidentiality")
-}
-
 const CONFIDENTIAL: &str = "lockdown=confidentiality forbids reading kernel memory";
+/// The kernel alone would allow them, see `settings::memory_reads`.
+const BY_KERNEL: &str = "by frame pointers alone, perhaps not whole: the loader makes of reads of their memory what \
+                         lockdown=confidentiality forbids";
 const RELAX_LOCKDOWN: Option<&str> = Some("boot with lockdown=integrity, under which all works");
 const ON_HOST: &str = "run on the host, or in a container with --privileged and --pid=host";
 
@@ -170,25 +162,24 @@ pub(super) fn how_to_grant(facts: &Facts) -> Option<String> {
 pub(super) fn obstacle(facts: &Facts) -> Option<Capability> {
     let loaded = Programs::Loaded { names: BTreeSet::new(), took: Duration::ZERO, hashed_threads: false };
     let verdicts = [kernel_programs(facts, &loaded), sampling_clock(signal::CPU.name, facts)];
-    let found = verdicts.into_iter().find(|verdict| verdict.support == Support::No);
-    found.or_else(|| {
-        let refused = Programs::Refused { reason: String::new(), remedy: String::new() };
-        (!kernel_reads(facts)).then(|| kernel_programs(facts, &refused))
-    })
+    verdicts.into_iter().find(|verdict| verdict.support == Support::No)
 }
 
-fn wait_classes(facts: &Facts) -> Capability {
+fn wait_classes(facts: &Facts, programs: &Programs) -> Capability {
     const NAME: &str = "classes of waits";
-    if kernel_reads(facts) {
-        yes(NAME, "")
-    } else {
-        partly(NAME, format!("no socket or pipe behind read and write: {CONFIDENTIAL}"), RELAX_LOCKDOWN)
-    }
+    let hashed = matches!(programs, Programs::Loaded { hashed_threads: true, .. });
+    let lost = match (facts.memory_reads, hashed) {
+        (true, _) => return yes(NAME, ""),
+        (false, false) => "no socket, pipe or file behind read and write",
+        // Its programs find no registers, see `regs`, and so neither system calls nor who wakes whom.
+        (false, true) => "none but preempted, disk-io and other, and nobody who ended a wait",
+    };
+    partly(NAME, format!("{lost}: {CONFIDENTIAL}"), RELAX_LOCKDOWN)
 }
 
 fn kernel_stacks(facts: &Facts) -> Capability {
     const NAME: &str = "stacks of kernel code";
-    if kernel_reads(facts) {
+    if facts.memory_reads {
         yes(NAME, "")
     } else {
         partly(NAME, format!("every stack is walked afresh: {CONFIDENTIAL}"), RELAX_LOCKDOWN)
@@ -214,6 +205,9 @@ fn sampling_clock(name: &'static str, facts: &Facts) -> Capability {
 /// Tables are made of the files that a process maps, which not everybody may open.
 fn program_stacks(facts: &Facts) -> Capability {
     const NAME: &str = "stacks of programs";
+    if !facts.memory_reads {
+        return partly(NAME, BY_KERNEL, RELAX_LOCKDOWN);
+    }
     match facts.rights.missing(&FILES_OF_OTHERS) {
         None => yes(NAME, "by unwind tables; by frame pointers where a file has none"),
         Some(missing) => {
@@ -316,7 +310,7 @@ mod tests {
             perf_event_paranoid: Some(2),
             kernel_addresses: true,
             kptr_restrict: Some(1),
-            lockdown: Some("none".to_owned()),
+            memory_reads: true,
         }
     }
 
@@ -391,10 +385,6 @@ mod tests {
             "this kernel, or a seccomp filter, has no bpf system call"
         );
         assert_eq!(first(root()), "cannot load kernel program `threads`");
-        assert_eq!(
-            first(Facts { lockdown: Some("confidentiality".to_owned()), ..root() }),
-            "lockdown=confidentiality forbids programs that read memory, as all of ours do"
-        );
     }
 
     #[test]
@@ -408,17 +398,22 @@ mod tests {
 
     #[test]
     fn what_an_old_kernel_lacks_is_told_by_its_consequence() {
-        check(
-            root(),
-            match loaded(MOST) {
-                Programs::Loaded { names, took, .. } => Programs::Loaded { names, took, hashed_threads: true },
-                refused @ Programs::Refused { .. } => refused,
-            },
-            &[
-                "off-cpu: Partly, threads that sleep all the time have no stack (Linux 5.18 can tell)",
-                "thread state: Partly, kept in a table: at most 4096 threads are accounted at a time, those beyond are \
-                 counted as lost",
-            ],
+        let programs = || match loaded(MOST) {
+            Programs::Loaded { names, took, .. } => Programs::Loaded { names, took, hashed_threads: true },
+            refused @ Programs::Refused { .. } => refused,
+        };
+        let lacks = [
+            "off-cpu: Partly, threads that sleep all the time have no stack (Linux 5.18 can tell)",
+            "thread state: Partly, kept in a table: at most 4096 threads are accounted at a time, those beyond are \
+             counted as lost",
+        ];
+        check(root(), programs(), &lacks);
+        let verdicts = judge(&Facts { memory_reads: false, ..root() }, &programs());
+        let classes = verdicts.iter().find(|verdict| verdict.name == "classes of waits").unwrap();
+        assert_eq!(
+            classes.reason,
+            "none but preempted, disk-io and other, and nobody who ended a wait: \
+             lockdown=confidentiality forbids reading kernel memory"
         );
     }
 
@@ -438,8 +433,7 @@ mod tests {
         let reason = |facts: Facts| obstacle(&facts).map(|verdict| verdict.reason);
         assert_eq!(reason(root()), None);
         assert_eq!(reason(Facts { rights: Rights(0), ..root() }).unwrap(), "needs CAP_BPF and CAP_PERFMON");
-        let confidential = reason(Facts { lockdown: Some("confidentiality".to_owned()), ..root() });
-        assert!(confidential.unwrap().starts_with("lockdown=confidentiality"));
+        assert_eq!(reason(Facts { memory_reads: false, ..root() }), None);
     }
 
     #[test]
@@ -469,19 +463,15 @@ mod tests {
     #[test]
     fn limits_that_do_not_stop_the_job_are_partly() {
         check(
-            Facts {
-                lockdown: Some("confidentiality".to_owned()),
-                host_pids: false,
-                kernel_addresses: false,
-                kptr_restrict: Some(2),
-                ..root()
-            },
+            Facts { memory_reads: false, host_pids: false, kernel_addresses: false, kptr_restrict: Some(2), ..root() },
             all_loaded(),
             &[
-                "classes of waits: Partly, no socket or pipe behind read and write: \
+                "classes of waits: Partly, no socket, pipe or file behind read and write: \
                  lockdown=confidentiality forbids reading kernel memory",
                 "stacks of kernel code: Partly, every stack is walked afresh: \
                  lockdown=confidentiality forbids reading kernel memory",
+                "stacks of programs: Partly, by frame pointers alone, perhaps not whole: the loader makes of reads of their memory \
+                 what lockdown=confidentiality forbids",
                 "kernel symbols: No, kernel.kptr_restrict=2 hides addresses",
                 "process ids of the host: Partly, inside a pid namespace: the kernel counts by the host's process ids \
                  and /proc shows others, so processes are not found, or have no names or wrong ones",

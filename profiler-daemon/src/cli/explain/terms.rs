@@ -478,6 +478,15 @@ pub(super) static TERMS: &[Term] = &[
     ),
     term(
         Group::Stack,
+        "frame-pointers-only",
+        &["frame pointers only", "lockdown=confidentiality", "lockdown"],
+        "The kernel walked the stack, by frame pointers alone, since under lockdown=confidentiality our programs read no memory. \
+         Callers may be missing anywhere, and nobody knows whether it is whole.",
+        "",
+        "There too: what `read` and `write` waited for, which is `other`; idle waits, which are told by whole stacks.",
+    ),
+    term(
+        Group::Stack,
         "truncated",
         &[],
         "The stack was deeper than the limit of 256 frames: the leaf side was kept.",

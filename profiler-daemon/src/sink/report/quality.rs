@@ -13,6 +13,10 @@ use crate::model::StackQuality;
 /// Above this share of the wall time, unseen time comes first: one part in …
 const UNSEEN_ONE_IN: u64 = 20;
 
+/// Nothing else makes the kernel walk user stacks.
+const LOCKED_DOWN: &str = "lockdown=confidentiality: user stacks are by frame pointers alone and may lack callers; a wait whose \
+                           system call or descriptor could not be read is `other`. The times are exact";
+
 /// What is so bad that everything below has to be read with it in mind.
 pub(super) fn warnings(view: &View, page: &mut Page) -> io::Result<()> {
     let found = found(view);
@@ -36,6 +40,13 @@ fn found(view: &View) -> Vec<String> {
         found.push(format!(
             "{share} of the time is unseen, in {of}: what they did then has no record and is in no part below"
         ));
+    }
+    let is_locked_down = [&view.window.on_cpu_quality, &view.window.off_cpu_quality]
+        .iter()
+        .any(|quality| quality.outcomes[outcome::FRAME_POINTERS as usize].0 > 0);
+    if is_locked_down {
+        found.push(LOCKED_DOWN.to_owned());
+        return found;
     }
     for (kind, quality) in [("on-CPU", &view.window.on_cpu_quality), ("off-CPU", &view.window.off_cpu_quality)] {
         let (whole, all) = whole(quality);

@@ -173,6 +173,16 @@ fn bad_data_are_said_first() {
 }
 
 #[test]
+fn what_a_lockdown_takes_away_is_said_first() {
+    let mut locked = service();
+    for quality in [&mut locked.window.on_cpu_quality, &mut locked.window.off_cpu_quality] {
+        let (samples, ns) = std::mem::take(&mut quality.outcomes[outcome::COMPLETE as usize]);
+        quality.outcomes[outcome::FRAME_POINTERS as usize] = (samples, ns);
+    }
+    check("locked-down-80.txt", &locked.finish(), &plain(80));
+}
+
+#[test]
 fn nothing_at_all() {
     let mut nothing = Builder::new("processes named `nginx`", 10);
     nothing.window.on_cpu_quality = Default::default();
