@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use profiler_common::histogram::{BUCKETS, bucket};
+use profiler_common::histogram::bucket;
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, Wait, tag, waker_flag};
 use profilerd::aggregate;
 use profilerd::model::{
@@ -437,7 +437,7 @@ impl Hour {
 
     fn sum(&mut self, class: u32) -> OffCpuValue {
         let count = self.random.spread(100);
-        let mut value = OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count, histogram: [0; BUCKETS] };
+        let mut value = OffCpuValue { count, ..OffCpuValue::NOTHING };
         let typical = 1_000 + self.random.spread(100_000_000);
         for _ in 0..count {
             let ns = typical + self.random.below(typical);

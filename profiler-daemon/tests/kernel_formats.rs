@@ -72,7 +72,7 @@ fn pprof_sums(go: &Path, path: &Path) -> [u64; 5] {
     let (types, samples) = samples.split_once('\n').unwrap();
     assert_eq!(
         types.trim().replace("[dflt]", ""),
-        "samples/count cpu/nanoseconds off_cpu/nanoseconds run_queue/nanoseconds wall/nanoseconds"
+        "samples/count cpu/nanoseconds off_cpu/nanoseconds run_queue/nanoseconds throttled/nanoseconds wall/nanoseconds"
     );
     let mut sums = [0; 5];
     for line in samples.lines() {
@@ -108,11 +108,12 @@ fn every_file_says_the_same_and_others_can_read_it() {
 
     let Some(go) = installed(&["go", "/usr/local/go/bin/go"]) else { return };
     let pprof = folder.path().join("wall.pb.gz");
-    let [_, cpu, off_cpu, run_queue, wall] = pprof_sums(&go, &pprof);
+    let [_, cpu, off_cpu, run_queue, throttled, wall] = pprof_sums(&go, &pprof);
     println!("pprof: cpu {cpu}, off_cpu {off_cpu}, run_queue {run_queue}, wall {wall} ns");
     assert_eq!(cpu, total.on_cpu_ns);
     assert_eq!(off_cpu, total.off_cpu_by_class.values().sum::<u64>());
     assert_eq!(run_queue, total.run_queue_ns);
+    assert!(throttled <= run_queue, "{throttled} of {run_queue} ns");
     assert_eq!(wall as i64, total.wall_ns as i64 + total.residual_ns);
 
     let mut top = Command::new(&go);
@@ -152,7 +153,7 @@ fn speedscope_reads_the_same_times() {
     println!("folded: {}, [run-queue] {}, [lock/futex] {}", folded.total(), time("[run-queue]"), time("[lock/futex]"));
     assert_eq!(folded.total(), wall_ns);
     assert_eq!((time("[stolen]"), time("[unseen]")), (ledger.stolen_ns, ledger.unseen_ns));
-    assert_eq!(time("[run-queue]"), ledger.run_queue_ns);
+    assert_eq!(time("[run-queue]") + time("[throttled]"), ledger.run_queue_ns);
     let blocked = ledger.off_cpu_by_class.keys().map(|class| time(&format!("[{class}]"))).sum::<u64>();
     assert_eq!(blocked, ledger.blocked_ns);
 
@@ -189,5 +190,5 @@ fn hostile_thread_names_are_harmless_in_every_output() {
     assert!(folded.contains("semi\\u{3b}colon") && !folded.contains("semi;colon"), "{folded}");
 
     let Some(go) = installed(&["go", "/usr/local/go/bin/go"]) else { return };
-    assert_eq!(pprof_sums(&go, &folder.path().join("wall.pb.gz"))[4], report.total().wall_ns);
+    assert_eq!(pprof_sums(&go, &folder.path().join("wall.pb.gz"))[5], report.total().wall_ns);
 }

@@ -49,7 +49,7 @@ pub mod sampling {
     pub const SKIPPED: u32 = 0x20;
 }
 
-/// The summed waits of one key: 224 bytes.
+/// The summed waits of one key: 232 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OffCpuValue {
@@ -57,6 +57,8 @@ pub struct OffCpuValue {
     pub blocked_ns: u64,
     /// Time runnable but not executing.
     pub run_queue_ns: u64,
+    /// The part of it in which a CPU quota kept the thread from running.
+    pub throttled_ns: u64,
     /// Longest wait, both parts together.
     pub max_ns: u64,
     /// Number of waits.
@@ -64,9 +66,15 @@ pub struct OffCpuValue {
     /// Waits by length, both parts together, see [`crate::histogram`].
     pub histogram: [u32; BUCKETS],
 }
-const _: () = assert!(size_of::<OffCpuValue>() == 32 + 4 * BUCKETS);
+const _: () = assert!(size_of::<OffCpuValue>() == 40 + 4 * BUCKETS);
 
-/// Sums of a thread that were still in its own state when the window closed: 280 bytes.
+impl OffCpuValue {
+    /// The sum of no waits.
+    pub const NOTHING: OffCpuValue =
+        OffCpuValue { blocked_ns: 0, run_queue_ns: 0, throttled_ns: 0, max_ns: 0, count: 0, histogram: [0; BUCKETS] };
+}
+
+/// Sums of a thread that were still in its own state when the window closed: 288 bytes.
 /// They are final: a second record of the same key says the same once more.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub mod thread_flag {
     pub const SEEDED: u32 = 2;
 }
 
-/// All time of one thread since it was first accounted: 312 bytes. `header.at_ns` is the instant
+/// All time of one thread since it was first accounted: 320 bytes. `header.at_ns` is the instant
 /// that the totals reach to; an open interval is included up to it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,10 +60,12 @@ pub struct ThreadTotals {
     pub open: super::OffCpuKey,
     /// Run-queue part of `open_ns`.
     pub open_run_queue_ns: u64,
+    /// Throttled part of `open_run_queue_ns`.
+    pub open_throttled_ns: u64,
     /// The thread's name, NUL padded.
     pub comm: [u8; COMM_BYTES],
 }
-const _: () = assert!(size_of::<ThreadTotals>() == 16 + 16 + 9 * 8 + 8 * class::COUNT + 5 * 8 + 40 + 8 + 16);
+const _: () = assert!(size_of::<ThreadTotals>() == 16 + 16 + 9 * 8 + 8 * class::COUNT + 5 * 8 + 40 + 2 * 8 + 16);
 
 /// A process called exec, so its mappings and its name are new; or it was born, by the tag. 48 bytes.
 #[repr(C)]

@@ -7,12 +7,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use profiler_common::histogram::{BUCKETS, bounds};
+use profiler_common::histogram::bounds;
 use profiler_common::wire::{OffCpuKey, OffCpuValue};
-
-/// The sum of nothing.
-pub(super) const NOTHING: OffCpuValue =
-    OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count: 0, histogram: [0; BUCKETS] };
 
 /// What threads held at the end of the last window, by key: told already, and still to come once more.
 #[derive(Debug, Default)]
@@ -31,7 +27,7 @@ impl Carry {
     ) {
         let mut told = std::mem::take(&mut self.told);
         for (key, value) in &held {
-            super::sums::merge(drained.entry(*key).or_insert(NOTHING), value);
+            super::sums::merge(drained.entry(*key).or_insert(OffCpuValue::NOTHING), value);
         }
         for (key, before) in &mut told {
             let Entry::Occupied(mut now) = drained.entry(*key) else { continue };
@@ -43,7 +39,7 @@ impl Carry {
         // What is owed stays owed: the sum left its thread after that was read, and comes next time.
         told.retain(|key, owed| !is_nothing(owed) && (keeps(key) || held.contains_key(key)));
         for (key, value) in held {
-            super::sums::merge(told.entry(key).or_insert(NOTHING), &value);
+            super::sums::merge(told.entry(key).or_insert(OffCpuValue::NOTHING), &value);
         }
         self.told = told;
     }
@@ -66,7 +62,7 @@ pub(super) fn rename(sums: &mut HashMap<OffCpuKey, OffCpuValue>, renamed: &[(u32
         let of_thread = |key: &OffCpuKey, _: &mut OffCpuValue| (key.pid, key.tid) == (*pid, *before);
         let moved: Vec<_> = sums.extract_if(of_thread).collect();
         for (key, value) in moved {
-            super::sums::merge(sums.entry(OffCpuKey { tid: *now, ..key }).or_insert(NOTHING), &value);
+            super::sums::merge(sums.entry(OffCpuKey { tid: *now, ..key }).or_insert(OffCpuValue::NOTHING), &value);
         }
     }
 }
@@ -80,6 +76,7 @@ fn take(now: &mut OffCpuValue, before: &mut OffCpuValue) {
     let longest_before_ns = before.max_ns;
     both(&mut now.blocked_ns, &mut before.blocked_ns);
     both(&mut now.run_queue_ns, &mut before.run_queue_ns);
+    both(&mut now.throttled_ns, &mut before.throttled_ns);
     both(&mut now.count, &mut before.count);
     for (now, before) in now.histogram.iter_mut().zip(&mut before.histogram) {
         let common = (*now).min(*before);
@@ -117,9 +114,9 @@ mod tests {
     };
 
     fn waits(lengths_ns: &[u64]) -> OffCpuValue {
-        let mut sum = NOTHING;
+        let mut sum = OffCpuValue::NOTHING;
         for ns in lengths_ns {
-            let mut one = OffCpuValue { blocked_ns: *ns, max_ns: *ns, count: 1, ..NOTHING };
+            let mut one = OffCpuValue { blocked_ns: *ns, max_ns: *ns, count: 1, ..OffCpuValue::NOTHING };
             one.histogram[bucket(*ns)] = 1;
             merge(&mut sum, &one);
         }
@@ -127,14 +124,14 @@ mod tests {
     }
 
     fn open(ns: u64) -> OffCpuValue {
-        OffCpuValue { blocked_ns: ns, ..NOTHING }
+        OffCpuValue { blocked_ns: ns, ..OffCpuValue::NOTHING }
     }
 
     /// One window: what was drained and what the thread holds, and what comes out as (count, ns, max).
     fn window(carry: &mut Carry, drained: &[OffCpuValue], held: &[OffCpuValue]) -> (u64, u64, u64) {
         let sum = |values: &[OffCpuValue]| {
             let mut map = HashMap::new();
-            values.iter().for_each(|value| merge(map.entry(KEY).or_insert(NOTHING), value));
+            values.iter().for_each(|value| merge(map.entry(KEY).or_insert(OffCpuValue::NOTHING), value));
             map
         };
         let mut drained = sum(drained);
@@ -151,6 +148,18 @@ mod tests {
         assert_eq!(window(&mut carry, &[], &[waits(&[20_000])]), (0, 0, 0));
         assert_eq!(window(&mut carry, &[waits(&[20_000])], &[]), (0, 0, 0), "it leaves its thread");
         assert_eq!(carry.len(), 0);
+    }
+
+    #[test]
+    fn the_throttled_part_is_told_with_its_wait() {
+        let throttled = |ns| OffCpuValue { run_queue_ns: 2 * ns, throttled_ns: ns, ..OffCpuValue::NOTHING };
+        let mut carry = Carry::default();
+        for (held_ns, told_ns) in [(4_000, 4_000), (14_000, 10_000), (14_000, 0)] {
+            let mut drained = HashMap::new();
+            carry.settle(&mut drained, HashMap::from([(KEY, throttled(held_ns))]), |_| true);
+            let told = drained.get(&KEY).map_or((0, 0), |value| (value.run_queue_ns, value.throttled_ns));
+            assert_eq!(told, (2 * told_ns, told_ns));
+        }
     }
 
     #[test]

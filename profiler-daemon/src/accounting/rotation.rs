@@ -99,9 +99,7 @@ fn held(
     latest: &[ThreadTotals],
 ) -> HashMap<OffCpuKey, OffCpuValue> {
     for totals in latest.iter().filter(|totals| totals.open_ns > 0) {
-        let run_queue_ns = totals.open_run_queue_ns.min(totals.open_ns);
-        let open = OffCpuValue { blocked_ns: totals.open_ns - run_queue_ns, run_queue_ns, ..carry::NOTHING };
-        sums::merge(sums_of_threads.entry(totals.open).or_insert(carry::NOTHING), &open);
+        sums::merge(sums_of_threads.entry(totals.open).or_insert(OffCpuValue::NOTHING), &sums::open_time(totals));
     }
     sums_of_threads
 }

@@ -7,6 +7,7 @@ use profiler_common::wire::{OffCpuValue, ThreadTotals, Wait};
 pub(super) fn merge(sum: &mut OffCpuValue, more: &OffCpuValue) {
     sum.blocked_ns = sum.blocked_ns.saturating_add(more.blocked_ns);
     sum.run_queue_ns = sum.run_queue_ns.saturating_add(more.run_queue_ns);
+    sum.throttled_ns = sum.throttled_ns.saturating_add(more.throttled_ns);
     sum.max_ns = sum.max_ns.max(more.max_ns);
     sum.count = sum.count.saturating_add(more.count);
     for (slot, more) in sum.histogram.iter_mut().zip(more.histogram) {
@@ -16,10 +17,16 @@ pub(super) fn merge(sum: &mut OffCpuValue, more: &OffCpuValue) {
 
 /// The open interval of a thread as one wait.
 pub(super) fn open_value(totals: &ThreadTotals) -> OffCpuValue {
-    let run_queue_ns = totals.open_run_queue_ns.min(totals.open_ns);
     let mut histogram = [0; BUCKETS];
     histogram[bucket(totals.open_ns)] = 1;
-    OffCpuValue { blocked_ns: totals.open_ns - run_queue_ns, run_queue_ns, max_ns: totals.open_ns, count: 1, histogram }
+    OffCpuValue { max_ns: totals.open_ns, count: 1, histogram, ..open_time(totals) }
+}
+
+/// The time of that interval, as no wait at all.
+pub(super) fn open_time(totals: &ThreadTotals) -> OffCpuValue {
+    let run_queue_ns = totals.open_run_queue_ns.min(totals.open_ns);
+    let throttled_ns = totals.open_throttled_ns.min(run_queue_ns);
+    OffCpuValue { blocked_ns: totals.open_ns - run_queue_ns, run_queue_ns, throttled_ns, ..OffCpuValue::NOTHING }
 }
 
 /// The open interval of a thread as a single wait that lasts until the totals were read. A thread

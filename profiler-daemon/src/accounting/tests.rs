@@ -24,7 +24,8 @@ fn threads_of(window: (u64, u64), all: &[ThreadTotals]) -> Vec<ThreadTime> {
 fn value(blocked_ns: u64, run_queue_ns: u64) -> OffCpuValue {
     let mut histogram = [0; BUCKETS];
     histogram[bucket(blocked_ns + run_queue_ns)] = 1;
-    OffCpuValue { blocked_ns, run_queue_ns, max_ns: blocked_ns + run_queue_ns, count: 1, histogram }
+    let max_ns = blocked_ns + run_queue_ns;
+    OffCpuValue { blocked_ns, run_queue_ns, max_ns, count: 1, histogram, ..OffCpuValue::NOTHING }
 }
 
 /// One character a millisecond of the window: `=` accounted, `?` unseen, space: not there.

@@ -165,6 +165,7 @@ mod tests {
                 count: 1,
                 on_cpu_ns: ns.parse().expect("a number"),
                 run_queue_ns: 0,
+                throttled_ns: 0,
                 blocked_ns: 0,
             });
         }

@@ -138,6 +138,7 @@ impl Merge {
                 let all = place.into_mut();
                 all.blocked_ns += value.blocked_ns;
                 all.run_queue_ns += value.run_queue_ns;
+                all.throttled_ns += value.throttled_ns;
                 all.max_ns = all.max_ns.max(value.max_ns);
                 all.count += value.count;
                 for (slot, count) in all.histogram.iter_mut().zip(value.histogram) {
@@ -241,6 +242,7 @@ mod tests {
         OffCpuValue {
             blocked_ns: waits.iter().sum(),
             run_queue_ns: waits.len() as u64,
+            throttled_ns: 0,
             max_ns: waits.iter().copied().max().unwrap_or(0),
             count: waits.len() as u64,
             histogram,

@@ -23,6 +23,7 @@ pub(super) struct OffCpu<'a> {
 struct Sums {
     by_class: [u64; class::COUNT],
     blocked_ns: u64,
+    throttled_ns: u64,
 }
 
 pub(super) fn visits<'a>(
@@ -45,6 +46,8 @@ pub(super) fn visits<'a>(
         let sum = &mut sums[thread as usize];
         sum.by_class[class as usize] += value.blocked_ns + value.run_queue_ns;
         sum.blocked_ns += value.blocked_ns;
+        let throttled_ns = value.throttled_ns.min(value.run_queue_ns);
+        sum.throttled_ns += throttled_ns;
         found.visits.push(Visit {
             thread,
             pid: key.pid,
@@ -54,6 +57,7 @@ pub(super) fn visits<'a>(
             count: value.count,
             on_cpu_ns: 0,
             run_queue_ns: value.run_queue_ns,
+            throttled_ns,
             blocked_ns: value.blocked_ns,
             waits: Some((key, value)),
             idle: false,
@@ -62,7 +66,10 @@ pub(super) fn visits<'a>(
     for ((thread, row), sum) in (0..).zip(threads.list()).zip(&sums) {
         let (missing, over_ns) = missing(&row.ledger, sum);
         found.over_ledger_ns += over_ns;
+        let mut throttled_left_ns = row.ledger.throttled_ns.saturating_sub(sum.throttled_ns);
         for (class, blocked_ns, run_queue_ns) in missing {
+            let throttled_ns = throttled_left_ns.min(run_queue_ns);
+            throttled_left_ns -= throttled_ns;
             found.visits.push(Visit {
                 thread,
                 pid: row.pid,
@@ -72,6 +79,7 @@ pub(super) fn visits<'a>(
                 count: 0,
                 on_cpu_ns: 0,
                 run_queue_ns,
+                throttled_ns,
                 blocked_ns,
                 waits: None,
                 idle: false,
@@ -129,7 +137,7 @@ mod tests {
 
     fn sums(preempted: u64, lock: (u64, u64), pipe: (u64, u64)) -> Sums {
         let ledger = ledger(preempted, lock, pipe);
-        Sums { by_class: ledger.off_cpu_ns, blocked_ns: ledger.blocked_ns }
+        Sums { by_class: ledger.off_cpu_ns, blocked_ns: ledger.blocked_ns, ..Sums::default() }
     }
 
     #[test]

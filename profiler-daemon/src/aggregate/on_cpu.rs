@@ -39,6 +39,7 @@ pub(super) fn visits(
             count,
             on_cpu_ns,
             run_queue_ns: 0,
+            throttled_ns: 0,
             blocked_ns: 0,
             waits: None,
             idle: false,

@@ -88,13 +88,16 @@ fn share_one(key: &OffCpuKey, value: &OffCpuValue, members: &[&Entry], entries: 
     };
     let blocked_ns = by(value.blocked_ns, |own| own.blocked_ns);
     let run_queue_ns = by(value.run_queue_ns, |own| own.run_queue_ns);
+    // So none has more of it than of its wait for a CPU.
+    let throttled_ns = shares(value.throttled_ns.min(value.run_queue_ns), &run_queue_ns);
     let count = by(value.count, |own| own.count);
     for (n, (of, own)) in members.iter().enumerate() {
         let level = key.sampling & sampling::LEVEL;
         let target = OffCpuKey { user_stack: of.user_stack, sampling: sampling::WALKED | level, ..*key };
-        let sum = entries.entry(target).or_insert(NOTHING);
+        let sum = entries.entry(target).or_insert(OffCpuValue::NOTHING);
         sum.blocked_ns += blocked_ns[n];
         sum.run_queue_ns += run_queue_ns[n];
+        sum.throttled_ns += throttled_ns[n];
         sum.count += count[n];
         add_in_proportion(&mut sum.histogram, &own.histogram, count[n]);
         // The longest of all is known, but not whose it is; still no sum has a mean above its longest.
@@ -102,9 +105,6 @@ fn share_one(key: &OffCpuKey, value: &OffCpuValue, members: &[&Entry], entries: 
         sum.max_ns = sum.max_ns.max(own.max_ns).max(mean_ns);
     }
 }
-
-const NOTHING: OffCpuValue =
-    OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count: 0, histogram: [0; BUCKETS] };
 
 /// What each of the sample has of something, times what it stands for.
 fn weighed(members: &[&Entry], of: impl Fn(&OffCpuValue) -> u64) -> Vec<u64> {
@@ -139,7 +139,7 @@ mod tests {
         let each = (blocked_ns + run_queue_ns) / count;
         let mut histogram = [0; BUCKETS];
         histogram[bucket(each)] = count as u32;
-        OffCpuValue { blocked_ns, run_queue_ns, max_ns: each, count, histogram }
+        OffCpuValue { blocked_ns, run_queue_ns, max_ns: each, count, histogram, ..OffCpuValue::NOTHING }
     }
 
     fn shared(entries: &[Entry]) -> HashMap<OffCpuKey, OffCpuValue> {
@@ -162,11 +162,12 @@ mod tests {
             (key(1, 0), value(500, 9_000_000, 500)),
             (key(5, WALKED | 2), value(3, 3_000, 0)),
             (key(7, WALKED | 2), value(1, 3_000, 100)),
-            (key(0, SKIPPED | 2), value(13, 20_001, 44)),
+            (key(0, SKIPPED | 2), OffCpuValue { throttled_ns: 33, ..value(13, 20_001, 44) }),
         ]);
         assert_eq!(parts(&entries, key(1, 0)), (500, 9_000_000, 500), "what is exact gets nothing");
         assert_eq!(parts(&entries, key(5, WALKED | 2)), (3 + 10, 3_000 + 10_001, 0));
         assert_eq!(parts(&entries, key(7, WALKED | 2)), (1 + 3, 3_000 + 10_000, 144));
+        assert_eq!(entries[&key(7, WALKED | 2)].throttled_ns, 33, "with the wait for a CPU that it is part of");
         assert_eq!(entries.len(), 3);
         for (key, sum) in &entries {
             assert_eq!(sum.histogram.iter().map(|waits| u64::from(*waits)).sum::<u64>(), sum.count, "{key:?}");
@@ -247,7 +248,7 @@ mod tests {
                 (_, 0) => key(path as u64 + 1, WALKED | level),
                 _ => key(0, SKIPPED | level),
             };
-            let sum = entries.entry(key).or_insert(NOTHING);
+            let sum = entries.entry(key).or_insert(OffCpuValue::NOTHING);
             sum.count += 1;
             sum.blocked_ns += ns;
             sum.max_ns = sum.max_ns.max(ns);

@@ -14,6 +14,7 @@ pub(super) fn sum(visits: &[Visit<'_>]) -> Vec<Sample> {
             count: visit.count,
             on_cpu_ns: visit.on_cpu_ns,
             run_queue_ns: visit.run_queue_ns,
+            throttled_ns: visit.throttled_ns,
             blocked_ns: visit.blocked_ns,
         })
         .collect();
@@ -25,6 +26,7 @@ pub(super) fn sum(visits: &[Visit<'_>]) -> Vec<Sample> {
             sum.count += next.count;
             sum.on_cpu_ns += next.on_cpu_ns;
             sum.run_queue_ns += next.run_queue_ns;
+            sum.throttled_ns += next.throttled_ns;
             sum.blocked_ns += next.blocked_ns;
         }
         same

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::model::{Capture, Frame, FrameKind, Frames, Ledger, MonoNs, RawStack, State, ThreadTime, UnixNs, WaitClass};
-use profiler_common::histogram::{BUCKETS, bucket};
+use crate::model::{
+    Capture, Frame, FrameKind, Frames, Ledger, MonoNs, RawStack, Sample, State, ThreadTime, UnixNs, WaitClass,
+};
+use profiler_common::histogram::bucket;
 use profiler_common::wire::{self, CpuSample, Header, OffCpuKey, OffCpuValue, outcome};
 
 /// A capture drawn by hand: process 1, a window of 1,000 ns from 5,000.
@@ -62,7 +64,7 @@ impl Drawn {
 
     /// Waits of one key, each of the given (blocked, run-queue) length.
     fn off(mut self, tid: u32, class: WaitClass, stacks: (u64, u64), waits: &[(u64, u64)]) -> Drawn {
-        let mut value = OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count: 0, histogram: [0; BUCKETS] };
+        let mut value = OffCpuValue::NOTHING;
         for (blocked_ns, run_queue_ns) in waits {
             value.blocked_ns += blocked_ns;
             value.run_queue_ns += run_queue_ns;
@@ -132,10 +134,32 @@ fn assert_closed(window: &Window) {
         let own = || window.samples.iter().filter(|sample| sample.thread == index);
         assert_eq!(own().map(|sample| sample.on_cpu_ns).sum::<u64>(), thread.ledger.on_cpu_ns);
         assert_eq!(own().map(|sample| sample.run_queue_ns).sum::<u64>(), thread.ledger.run_queue_ns);
+        assert_eq!(own().map(|sample| sample.throttled_ns).sum::<u64>(), thread.ledger.throttled_ns);
         assert_eq!(own().map(|sample| sample.blocked_ns).sum::<u64>(), thread.ledger.blocked_ns);
         let idle: u64 = own().filter(|sample| sample.idle).map(|sample| sample.blocked_ns).sum();
         assert_eq!(idle, thread.idle_ns);
     }
+}
+
+#[test]
+fn what_a_quota_made_lies_where_the_thread_waited() {
+    let mut drawn = Drawn::new()
+        .whole(1, "main work")
+        .whole(2, "main rest")
+        .thread(10, "a", 0, &[(WaitClass::Preempted, 0, 300)])
+        .off(10, WaitClass::Preempted, (0, 1), &[(0, 200)])
+        .off(10, WaitClass::Preempted, (0, 2), &[(0, 60)]);
+    drawn.capture.threads[0].ledger.throttled_ns = 190;
+    let sum = drawn.capture.off_cpu.get_mut(&key(10, WaitClass::Preempted, (0, 1)));
+    sum.expect("it was drawn").throttled_ns = 180;
+    let window = drawn.window();
+    let throttled = |sample: &Sample| (draw(&window, sample.stack), sample.throttled_ns);
+    let mut places: Vec<_> = window.samples.iter().map(throttled).collect();
+    places.sort();
+    // Of a wait that was lost the kernel programs still know how much of it was throttled.
+    let lost = crate::model::note::STACK_NOT_SEEN.to_owned();
+    assert_eq!(places, [(lost, 10), ("main rest".to_owned(), 0), ("main work".to_owned(), 180)]);
+    assert_closed(&window);
 }
 
 #[test]

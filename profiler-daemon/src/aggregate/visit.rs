@@ -20,6 +20,8 @@ pub(super) struct Visit<'a> {
     pub(super) on_cpu_ns: u64,
     /// Time runnable.
     pub(super) run_queue_ns: u64,
+    /// The part of it that a CPU quota made.
+    pub(super) throttled_ns: u64,
     /// Time blocked.
     pub(super) blocked_ns: u64,
     /// The summed waits that this is; `None` on CPU, and for off-CPU time without a place.

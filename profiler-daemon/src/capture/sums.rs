@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::maps::{HashMap, Map, MapError};
-use profiler_common::histogram::BUCKETS;
 use profiler_common::wire::{OffCpuMapKey, OffCpuValue};
 
 use super::pod::Plain;
@@ -13,9 +12,6 @@ use super::pod::Plain;
 const ENTRIES: usize = 256;
 /// More than any map of ours has.
 const MOST_ENTRIES: usize = 1 << 20;
-
-const NOTHING: OffCpuValue =
-    OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count: 0, histogram: [0; BUCKETS] };
 
 /// One of the off-CPU maps.
 #[derive(Debug)]
@@ -59,7 +55,7 @@ impl Sums {
         let mut room = ENTRIES;
         loop {
             self.keys.resize(room, OffCpuMapKey::default());
-            self.values.resize(room, NOTHING);
+            self.values.resize(room, OffCpuValue::NOTHING);
             let mut next = 0_u32;
             let mut batch = Batch {
                 in_batch: if is_first { 0 } else { (&raw const place).addr() as u64 },

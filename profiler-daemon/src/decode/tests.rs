@@ -29,7 +29,7 @@ fn totals_bytes(tid: u32) -> Vec<u8> {
 /// The sum of `count` waits.
 fn sum_bytes(count: u64) -> Vec<u8> {
     let key = [pair(42, 43), 7, 8, pair(1, 202), pair(3, 0)];
-    let mut bytes = words(&[&[pair(tag::OFF_CPU, 0), 0], &key[..], &[500, 60, 300, count]].concat());
+    let mut bytes = words(&[&[pair(tag::OFF_CPU, 0), 0], &key[..], &[500, 60, 40, 300, count]].concat());
     bytes.resize(size_of::<OffCpu>(), 0);
     bytes
 }
@@ -40,7 +40,8 @@ fn a_sum_comes_out_as_it_was_written() {
     let (key, value) = (sum.key, sum.value);
     assert_eq!((key.pid, key.tid, key.user_stack, key.kernel_stack), (42, 43, 7, 8));
     assert_eq!((key.class, key.syscall, key.generation), (1, 202, 3));
-    assert_eq!((value.blocked_ns, value.run_queue_ns, value.max_ns, value.count), (500, 60, 300, 2));
+    assert_eq!((value.blocked_ns, value.run_queue_ns, value.throttled_ns), (500, 60, 40));
+    assert_eq!((value.max_ns, value.count), (300, 2));
 }
 
 #[test]

@@ -138,6 +138,8 @@ pub struct Sample {
     pub on_cpu_ns: u64,
     /// Time runnable but not executing.
     pub run_queue_ns: u64,
+    /// The part of it that a CPU quota made.
+    pub throttled_ns: u64,
     /// Time blocked.
     pub blocked_ns: u64,
 }

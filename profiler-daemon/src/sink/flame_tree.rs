@@ -16,7 +16,9 @@ use crate::model::{FrameKind, Sample, StackId, State, WaitClass, Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Time {
     OnCpu,
+    /// Waiting for a CPU that a quota did not keep from the thread.
     RunQueue,
+    Throttled,
     Blocked(WaitClass),
     Stolen,
     Unseen,
@@ -28,6 +30,7 @@ impl Time {
         match self {
             Time::OnCpu => None,
             Time::RunQueue => Some("run-queue"),
+            Time::Throttled => Some("throttled"),
             Time::Blocked(class) => Some(class.name()),
             Time::Stolen => Some("stolen"),
             Time::Unseen => Some("unseen"),
@@ -142,7 +145,12 @@ fn parts(sample: &Sample, clock: Clock) -> impl Iterator<Item = (Time, u64)> {
         State::OffCpu(class) => class,
     };
     let on_cpu = [(Time::OnCpu, sample.on_cpu_ns)];
-    let off_cpu = [(Time::Blocked(class), sample.blocked_ns), (Time::RunQueue, sample.run_queue_ns)];
+    let throttled_ns = sample.throttled_ns.min(sample.run_queue_ns);
+    let off_cpu = [
+        (Time::Blocked(class), sample.blocked_ns),
+        (Time::RunQueue, sample.run_queue_ns - throttled_ns),
+        (Time::Throttled, throttled_ns),
+    ];
     let on_cpu = on_cpu.into_iter().filter(move |_| clock != Clock::OffCpu);
     on_cpu.chain(off_cpu.into_iter().filter(move |_| clock != Clock::Cpu))
 }
@@ -287,6 +295,24 @@ mod tests {
         assert_eq!(total(Clock::Wall) as i64, all.wall_ns as i64 + all.residual_ns());
         assert_eq!(total(Clock::Cpu), all.on_cpu_ns);
         assert_eq!(total(Clock::OffCpu), all.run_queue_ns + all.blocked_ns);
+    }
+
+    #[test]
+    fn what_a_quota_made_is_told_apart_at_its_place() {
+        let [plain, throttled] =
+            [sample_window::window(), sample_window::throttled()].map(|window| FlameTree::new(&window, Clock::Wall));
+        let sum = |tree: &FlameTree, time| -> u64 {
+            let nodes = tree.nodes().filter(|node| tree.label(*node).role == Role::State(time));
+            nodes.map(|node| tree.self_ns(node)).sum()
+        };
+        let waited = sum(&plain, Time::RunQueue);
+        assert_eq!(sum(&plain, Time::Throttled), 0);
+        assert_eq!(sum(&throttled, Time::RunQueue) + sum(&throttled, Time::Throttled), waited);
+        let of_threads =
+            sample_window::throttled().threads.iter().map(|thread| thread.ledger.throttled_ns).sum::<u64>();
+        assert_eq!(sum(&throttled, Time::Throttled), of_threads);
+        assert!(of_threads > 0);
+        assert_eq!(throttled.total_ns(FlameTree::ROOT), plain.total_ns(FlameTree::ROOT));
     }
 
     #[test]

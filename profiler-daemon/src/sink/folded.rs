@@ -2,7 +2,8 @@
 //! root first and parted by `;`, then a space and nanoseconds (whole, so that lines add up).
 //!
 //! `comm (pid);thread;main;work;futex_wait_[k];[lock/futex] 16100000000`. Kernel frames end in
-//! `_[k]`. The last frame of off-CPU time is its state: `[run-queue]` or the class of the wait.
+//! `_[k]`. The last frame of off-CPU time is its state: `[run-queue]`, `[throttled]` (the part of waiting for a CPU that a
+//! quota made), or the class of the wait.
 //! Idle waits start with `[idle];`, so `grep -v '^\[idle\];'` leaves the work.
 
 use std::borrow::Cow;
@@ -83,6 +84,17 @@ mod tests {
         let mut sorted: Vec<_> = text.lines().collect();
         sorted.dedup();
         assert_eq!(sorted.len(), text.lines().count(), "a stack is one line");
+    }
+
+    #[test]
+    fn a_quotas_part_is_a_line_of_its_own() {
+        let text = folded(&sample_window::throttled(), Clock::Wall);
+        for line in [
+            "checkout (4242);worker-1;main;Handler::run;[run-queue] 100000000",
+            "checkout (4242);worker-1;main;Handler::run;[throttled] 200000000",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}\nnot in\n{text}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | `cpu` | time executed |
 //! | `off_cpu` | waits that blocked: blocked, and the wait for a CPU after the wake-up |
 //! | `run_queue` | all waiting for a CPU: after a wake-up, and of preempted threads |
+//! | `throttled` | the part of `run_queue` that a CPU quota made |
 //! | `wall` | on-CPU, run-queue and blocked; stolen and unseen time as frames of their own |
 //!
 //! The wait after a wake-up is in `off_cpu` and in `run_queue`, so these two overlap; `wall` has it
@@ -27,11 +28,12 @@ use super::Clock;
 use crate::model::{self, State, WaitClass, Window};
 
 /// Names and units of the values of each sample.
-const TYPES: [(&str, &str); 5] = [
+const TYPES: [(&str, &str); 6] = [
     ("samples", "count"),
     ("cpu", "nanoseconds"),
     ("off_cpu", "nanoseconds"),
     ("run_queue", "nanoseconds"),
+    ("throttled", "nanoseconds"),
     ("wall", "nanoseconds"),
 ];
 
@@ -64,7 +66,7 @@ fn profile(window: &Window) -> Profile {
                 label.push(text(&mut places, "state", state));
                 sample.push(Sample {
                     location_id: vec![places.note(note)],
-                    value: vec![0, 0, 0, 0, number(ns)],
+                    value: vec![0, 0, 0, 0, 0, number(ns)],
                     label,
                 });
             }
@@ -95,7 +97,7 @@ fn profile(window: &Window) -> Profile {
 fn values(sample: &model::Sample) -> [i64; TYPES.len()] {
     let blocked = !matches!(sample.state, State::OnCpu | State::OffCpu(WaitClass::Preempted));
     let off_cpu = if blocked { sample.blocked_ns + sample.run_queue_ns } else { 0 };
-    [sample.count, sample.on_cpu_ns, off_cpu, sample.run_queue_ns, sample.wall_ns()].map(number)
+    [sample.count, sample.on_cpu_ns, off_cpu, sample.run_queue_ns, sample.throttled_ns, sample.wall_ns()].map(number)
 }
 
 fn thread_labels(window: &Window, thread: &model::Thread, places: &mut Places<'_>) -> [Label; 4] {
@@ -128,6 +130,7 @@ fn comments(window: &Window) -> Vec<String> {
         format!("target: {}", window.target),
         "off_cpu: waits that blocked, with the wait for a CPU after the wake-up".to_owned(),
         "run_queue: all waiting for a CPU, so it overlaps off_cpu; wall counts it once".to_owned(),
+        "throttled: the part of run_queue that a CPU quota made".to_owned(),
     ]
 }
 

@@ -154,6 +154,16 @@ pub(super) fn window() -> Window {
     window
 }
 
+/// The same with a CPU quota that made two thirds of each wait for a CPU.
+pub(super) fn throttled() -> Window {
+    let mut window = window();
+    for sample in &mut window.samples {
+        sample.throttled_ns = sample.run_queue_ns * 2 / 3;
+        window.threads[sample.thread as usize].ledger.throttled_ns += sample.throttled_ns;
+    }
+    window
+}
+
 /// One process, one thread and one function, all of that name, with 1000 ns on a CPU.
 pub(super) fn named(name: &str) -> Window {
     let mut window = Window { target: name.to_owned(), duration_ns: 1000, ..Window::default() };
@@ -251,7 +261,7 @@ fn add_processes(window: &mut Window, names: &[(u32, &str)]) {
 }
 
 fn sample(thread: u32, stack: StackId, state: State, idle: bool) -> Sample {
-    Sample { thread, stack, state, idle, count: 1, on_cpu_ns: 0, run_queue_ns: 0, blocked_ns: 0 }
+    Sample { thread, stack, state, idle, count: 1, on_cpu_ns: 0, run_queue_ns: 0, throttled_ns: 0, blocked_ns: 0 }
 }
 
 fn stack(window: &mut Window, frames: &[Frame]) -> StackId {

@@ -128,6 +128,7 @@ fn all_but_frames<'a>(
             let value = OffCpuValue {
                 blocked_ns: row.blocked_ns,
                 run_queue_ns: row.run_queue_ns,
+                throttled_ns: row.throttled_ns.unwrap_or(0),
                 max_ns: row.max_ns,
                 count: row.count,
                 histogram: full_histogram(&row),

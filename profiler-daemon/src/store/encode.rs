@@ -49,6 +49,7 @@ pub(super) fn tables(recording: &Recording, window: u64) -> Tables {
             max_ns: value.max_ns,
             first_bucket,
             bucket_counts,
+            throttled_ns: Some(value.throttled_ns),
         }
     });
     let off_cpu: Vec<_> = off_cpu.collect();

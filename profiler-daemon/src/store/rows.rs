@@ -158,6 +158,8 @@ table! {
         /// the bucket of `max_ns`.
         first_bucket: u32 = Dictionary,
         bucket_counts: Vec<u32> = Plain,
+        /// The part of `run_queue_ns` that a CPU quota made; NULL if it was not measured yet.
+        throttled_ns: Option<u64> = Plain,
     }
 }
 

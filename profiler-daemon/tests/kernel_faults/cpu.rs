@@ -12,6 +12,8 @@ use crate::support::{Kernel, Ledger, Report, folder, workload};
 struct Throttled {
     ledger: Ledger,
     all_ns: u64,
+    /// The same in folded stacks, by place.
+    placed_ns: u64,
     said_ns: u64,
 }
 
@@ -20,10 +22,16 @@ impl Throttled {
         let cgroup = Cgroup::make("quota", &[("cpu.max", quota)]);
         let faults = workload("faults");
         let command = cgroup.enter([before, &[faults.to_str().unwrap(), "spin", "1", "1500"]].concat());
-        let (report, outcome) = kernel.record_words(["-q", "--"].into_iter().chain(command.iter().map(String::as_str)));
+        let folder = folder();
+        let folded = folder.path().join("wall.folded");
+        let words = ["-q", "-o", folded.to_str().unwrap(), "--"].into_iter().chain(command.iter().map(String::as_str));
+        let (report, outcome) = kernel.record_words(words);
+        let folded = fs::read_to_string(folded).unwrap();
+        let places = folded.lines().filter_map(|line| line.split_once(";[throttled] "));
         Throttled {
             ledger: report.thread(truth(&outcome.stdout).number("tid")).ledger.clone(),
             all_ns: report.total().throttled_ns,
+            placed_ns: places.map(|(_, ns)| ns.parse::<u64>().unwrap()).sum(),
             said_ns: cgroup.number("cpu.stat", "throttled_usec") * 1_000,
         }
     }
@@ -36,15 +44,19 @@ impl Throttled {
     /// The kernel's count is of the cgroup on each CPU: all of it is in the ledgers of its threads, and no thread has more. Two
     /// that wait on one CPU may have it both.
     fn agrees(&self) -> bool {
-        self.all_ns * 100 >= self.said_ns * 97 && self.ledger.throttled_ns * 100 <= self.said_ns * 101
+        let is_placed = self.placed_ns.abs_diff(self.all_ns) * 100 <= self.all_ns;
+        self.all_ns * 100 >= self.said_ns * 97 && self.ledger.throttled_ns * 100 <= self.said_ns * 101 && is_placed
     }
 }
 
 impl std::fmt::Display for Throttled {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let [all, said] = [self.all_ns, self.said_ns].map(ms);
+        let [all, said, placed] = [self.all_ns, self.said_ns, self.placed_ns].map(ms);
         let [own, rest, wall] = [self.ledger.throttled_ns, self.rest_ns(), self.ledger.wall_ns].map(ms);
-        write!(f, "throttled {all} (cpu.stat {said}), the thread {own}, its other waits {rest} of {wall}")
+        write!(
+            f,
+            "throttled {all} (cpu.stat {said}, by place {placed}), the thread {own}, its other waits {rest} of {wall}"
+        )
     }
 }
 

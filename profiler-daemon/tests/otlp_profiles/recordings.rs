@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use profiler_common::histogram::{BUCKETS, bucket};
+use profiler_common::histogram::bucket;
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, sampling};
 use profilerd::model::{
     Capture, Context, DetailLevels, Frame, FrameKind, Ledger, MonoNs, Program, Recording, ThreadTime, UnixNs, WaitClass,
@@ -132,13 +132,7 @@ fn add_wait(
     run_queue_ns: u64,
     ledger: &mut Ledger,
 ) {
-    let sum = off_cpu.entry(key).or_insert(OffCpuValue {
-        blocked_ns: 0,
-        run_queue_ns: 0,
-        max_ns: 0,
-        count: 0,
-        histogram: [0; BUCKETS],
-    });
+    let sum = off_cpu.entry(key).or_insert(OffCpuValue::NOTHING);
     sum.blocked_ns += blocked_ns;
     sum.run_queue_ns += run_queue_ns;
     sum.count += 1;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use profiler_common::histogram::{BUCKETS, bucket};
+use profiler_common::histogram::bucket;
 use profiler_common::wire::{CpuSample, Header, OffCpuKey, OffCpuValue, Wait, tag, waker_flag};
 use profilerd::model::{
     Capture, Context, DetailLevels, Frame, FrameKind, Ledger, Losses, MonoNs, Overhead, Program, RawStack, Recording,
@@ -177,12 +177,13 @@ fn thread(recording: &mut Recording, random: &mut Random, ids: (u32, u32, u32), 
             generation,
             sampling: 0,
         };
-        let mut value = OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count: 0, histogram: [0; BUCKETS] };
+        let mut value = OffCpuValue::NOTHING;
         for _ in 0..random.below(4) + 1 {
             let (blocked, run_queue) = (random.below(50_000_000), random.below(1_000_000));
             let blocked = if class == 0 { 0 } else { blocked };
             value.blocked_ns += blocked;
             value.run_queue_ns += run_queue;
+            value.throttled_ns += run_queue / 3;
             value.max_ns = value.max_ns.max(blocked + run_queue);
             value.count += 1;
             value.histogram[bucket(blocked + run_queue)] += 1;

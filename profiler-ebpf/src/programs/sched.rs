@@ -165,11 +165,11 @@ fn end_thread(scratch: &mut Scratch, task: Task, thread: &mut Thread, end_ns: u6
 #[inline(always)]
 fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64, active: u32) {
     raise(&mut thread.switch_seq);
-    let (interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
+    let (mut interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
     if thread.throttle.address != 0 {
         let past_ns = task::past_of(next, thread.throttle.address).unwrap_or(0);
-        thread.throttle.end(past_ns, interval.run_queue_ns);
+        interval.throttled_ns = thread.throttle.end(past_ns, interval.run_queue_ns);
     }
     // Before the end: whoever reads the thread finds a wait either open or summed.
     if total_ns != 0 && !thread.sums.add(&thread.place, &interval) {

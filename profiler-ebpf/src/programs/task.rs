@@ -354,7 +354,8 @@ pub(crate) fn write_totals(totals: &mut ThreadTotals, task: Task, thread: &Threa
     totals.blocks = thread.ledger.blocks;
     totals.preemptions = thread.ledger.preemptions;
     totals.open_ns = if is_off { open_ns } else { 0 };
-    totals.open_run_queue_ns = if is_off { parts.open.run_queue_ns } else { 0 };
+    totals.open_run_queue_ns = wait_ns;
+    totals.open_throttled_ns = totals.throttled_ns.saturating_sub(thread.throttle.total_ns);
     let open: &mut OffCpuKey = &mut totals.open;
     open.pid = totals.pid;
     open.tid = totals.tid;

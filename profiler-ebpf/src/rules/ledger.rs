@@ -46,6 +46,8 @@ pub struct Interval {
     pub blocked_ns: u64,
     /// Time runnable but not executing.
     pub run_queue_ns: u64,
+    /// The part of it that a CPU quota made. Not of the ledger, which leaves it 0: see `rules::throttle`.
+    pub throttled_ns: u64,
 }
 
 /// The time of one thread since `since_ns`. Lives in task storage; zeroed memory is a valid start.
@@ -171,9 +173,9 @@ impl Ledger {
         let run_ns = sum_exec_ns.saturating_sub(self.sum_exec_ns);
         let rest_ns = stamps_ns.saturating_sub(run_ns);
         if self.state == state::BLOCKED && self.woken_early == 0 {
-            Interval { start_ns: self.off_ns, blocked_ns: rest_ns, run_queue_ns: 0 }
+            Interval { start_ns: self.off_ns, blocked_ns: rest_ns, ..Interval::default() }
         } else {
-            Interval { start_ns: self.off_ns, blocked_ns: self.open_blocked_ns, run_queue_ns: rest_ns }
+            Interval { start_ns: self.off_ns, blocked_ns: self.open_blocked_ns, run_queue_ns: rest_ns, throttled_ns: 0 }
         }
     }
 
@@ -225,7 +227,7 @@ impl Ledger {
     #[inline(always)]
     pub fn switch_in(&mut self, now_ns: u64, sum_exec_ns: u64) -> (Interval, Missed) {
         let waited_ns = now_ns.saturating_sub(self.state_ns);
-        let mut interval = Interval { start_ns: self.off_ns, blocked_ns: 0, run_queue_ns: waited_ns };
+        let mut interval = Interval { start_ns: self.off_ns, run_queue_ns: waited_ns, ..Interval::default() };
         let mut missed = Missed::Nothing;
         match self.state {
             state::RUNNABLE => {
@@ -301,7 +303,7 @@ impl Ledger {
             run_queue_ns: self.run_queue_ns,
             blocked_ns: self.blocked_ns,
             unseen_ns: self.unseen_ns,
-            open: Interval { start_ns: self.off_ns, blocked_ns: 0, run_queue_ns: 0 },
+            open: Interval { start_ns: self.off_ns, ..Interval::default() },
         };
         let mut skew_ns = self.skew_ns;
         let stamps_ns = now_ns.saturating_sub(self.state_ns);
@@ -443,7 +445,7 @@ mod tests {
         assert!(!ledger.wake(9 * MS), "still running");
         ledger.switch_out(10 * MS, 10 * MS, class::LOCK);
         let (interval, missed) = ledger.switch_in(12 * MS, 10 * MS);
-        assert_eq!(interval, Interval { start_ns: 10 * MS, blocked_ns: 0, run_queue_ns: 2 * MS });
+        assert_eq!(interval, Interval { start_ns: 10 * MS, run_queue_ns: 2 * MS, ..Interval::default() });
         assert_eq!(missed, Missed::Nothing);
     }
 
@@ -456,7 +458,7 @@ mod tests {
         ledger.switch_out(3 * MS, 3 * MS, class::SLEEP);
         ledger.wake(10 * MS);
         let (interval, _) = ledger.switch_in(14 * MS, 3 * MS);
-        assert_eq!(interval, Interval { start_ns: 3 * MS, blocked_ns: 7 * MS, run_queue_ns: 3 * MS });
+        assert_eq!(interval, Interval { start_ns: 3 * MS, blocked_ns: 7 * MS, run_queue_ns: 3 * MS, throttled_ns: 0 });
         let totals = ledger.totals(14 * MS, 3 * MS, 0);
         assert_eq!((totals.on_cpu_ns, totals.stolen_ns), (3 * MS, 0));
         assert_eq!(totals.on_cpu_ns + totals.run_queue_ns + totals.blocked_ns, 14 * MS);
@@ -475,7 +477,7 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.start_blocked(0, 0, class::PIPE);
         let missed = ledger.missed_interval(10 * MS, 4 * MS);
-        assert_eq!(missed, Interval { start_ns: 0, blocked_ns: 6 * MS, run_queue_ns: 0 });
+        assert_eq!(missed, Interval { blocked_ns: 6 * MS, ..Interval::default() });
         assert_eq!(ledger.switch_out(10 * MS, 4 * MS, class::SLEEP), Missed::SwitchIn);
         assert_eq!((ledger.on_cpu_ns, ledger.blocked_ns, ledger.unseen_ns), (4 * MS, 6 * MS, 0));
         assert_eq!(ledger.off_cpu_ns[class::PIPE as usize], 6 * MS);
@@ -491,7 +493,7 @@ mod tests {
         ledger.switch_in(4 * MS, 2 * MS);
         ledger.switch_out(5 * MS, 3 * MS, class::LOCK);
         let (interval, missed) = ledger.switch_in(9 * MS, 3 * MS);
-        assert_eq!(interval, Interval { start_ns: 5 * MS, blocked_ns: 4 * MS, run_queue_ns: 0 });
+        assert_eq!(interval, Interval { start_ns: 5 * MS, blocked_ns: 4 * MS, ..Interval::default() });
         assert_eq!(missed, Missed::Nothing);
     }
 

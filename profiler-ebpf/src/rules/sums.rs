@@ -92,6 +92,7 @@ fn add(value: &mut OffCpuValue, interval: &Interval) {
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
     value.blocked_ns += interval.blocked_ns;
     value.run_queue_ns += interval.run_queue_ns;
+    value.throttled_ns += interval.throttled_ns;
     value.count += 1;
     if total_ns > value.max_ns {
         value.max_ns = total_ns;
@@ -106,6 +107,7 @@ fn add(value: &mut OffCpuValue, interval: &Interval) {
 pub fn first(value: &mut OffCpuValue, interval: &Interval) {
     value.blocked_ns = 0;
     value.run_queue_ns = 0;
+    value.throttled_ns = 0;
     value.max_ns = 0;
     value.count = 0;
     let mut bucket = 0;
@@ -121,6 +123,7 @@ pub fn first(value: &mut OffCpuValue, interval: &Interval) {
 pub fn merge(value: &mut OffCpuValue, more: &OffCpuValue) {
     value.blocked_ns += more.blocked_ns;
     value.run_queue_ns += more.run_queue_ns;
+    value.throttled_ns += more.throttled_ns;
     value.count += more.count;
     if more.max_ns > value.max_ns {
         value.max_ns = more.max_ns;
@@ -145,13 +148,11 @@ mod tests {
         misses: usize,
     }
 
-    const EMPTY: OffCpuValue =
-        OffCpuValue { blocked_ns: 0, run_queue_ns: 0, max_ns: 0, count: 0, histogram: [0; histogram::BUCKETS] };
-
     impl Thread {
         fn new() -> Thread {
             let places = [Place::default(); SLOTS];
-            let sums = Sums { places, patience: [0; SLOTS], next: 0, reserved: 0, values: [EMPTY; SLOTS] };
+            let sums =
+                Sums { places, patience: [0; SLOTS], next: 0, reserved: 0, values: [OffCpuValue::NOTHING; SLOTS] };
             Thread { sums, map: HashMap::new(), misses: 0 }
         }
 
@@ -164,15 +165,15 @@ mod tests {
                 self.flush(slot);
                 self.sums.start(slot, &place, &interval);
             } else {
-                let mut one = EMPTY;
+                let mut one = OffCpuValue::NOTHING;
                 first(&mut one, &interval);
-                merge(self.map.entry(place).or_insert(EMPTY), &one);
+                merge(self.map.entry(place).or_insert(OffCpuValue::NOTHING), &one);
             }
         }
 
         fn flush(&mut self, slot: usize) {
             if self.sums.values[slot].count != 0 {
-                merge(self.map.entry(self.sums.places[slot]).or_insert(EMPTY), &self.sums.values[slot]);
+                merge(self.map.entry(self.sums.places[slot]).or_insert(OffCpuValue::NOTHING), &self.sums.values[slot]);
             }
         }
 
@@ -212,8 +213,10 @@ mod tests {
                 // Some places are met often, and in stretches.
                 let which = random(kinds).min(random(kinds)) + n / 1_000;
                 let longest_ns = 1 << random(30);
-                let interval = Interval { start_ns: n, blocked_ns: random(1 << 20), run_queue_ns: random(longest_ns) };
-                let sum = expected.entry(place(which)).or_insert(EMPTY);
+                let run_queue_ns = random(longest_ns);
+                let throttled_ns = random(run_queue_ns + 1);
+                let interval = Interval { start_ns: n, blocked_ns: random(1 << 20), run_queue_ns, throttled_ns };
+                let sum = expected.entry(place(which)).or_insert(OffCpuValue::NOTHING);
                 add(sum, &interval);
                 thread.wait(place(which), interval);
             }

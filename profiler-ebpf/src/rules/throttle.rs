@@ -40,12 +40,15 @@ impl Throttle {
         self.throttled = queue.throttled;
     }
 
-    /// The wait is over: it had this length, and the queue on which it began was throttled for so long by now.
+    /// The wait is over: it had this length, and the queue on which it began was throttled for so long by now. Returns how
+    /// much of the wait was throttled.
     #[inline(always)]
-    pub fn end(&mut self, past_ns: u64, wait_ns: u64) {
-        let part_ns = past_ns.saturating_sub(self.mark_ns);
-        self.total_ns += if part_ns < wait_ns { part_ns } else { wait_ns };
+    pub fn end(&mut self, past_ns: u64, wait_ns: u64) -> u64 {
+        let grown_ns = past_ns.saturating_sub(self.mark_ns);
+        let part_ns = if grown_ns < wait_ns { grown_ns } else { wait_ns };
+        self.total_ns += part_ns;
         self.address = 0;
+        part_ns
     }
 
     /// All throttled time with that of a wait which has this length and is not over.
@@ -77,9 +80,10 @@ mod tests {
 
     fn ended(past_ns: u64, wait_ns: u64) -> u64 {
         let mut throttle = begun(false);
-        throttle.end(past_ns, wait_ns);
+        let part_ns = throttle.end(past_ns, wait_ns);
         assert_eq!(throttle.address, 0, "no wait is open");
-        throttle.total_ns - 7
+        assert_eq!(throttle.total_ns, 7 + part_ns);
+        part_ns
     }
 
     #[test]
@@ -95,8 +99,7 @@ mod tests {
         let mut throttle = Throttle::default();
         // Throttled for 60 already when the thread was woken, for 100 in all.
         throttle.begin(Queue { address: QUEUE, past_ns: 1_000, open_ns: 60, throttled: 1 });
-        throttle.end(1_100, 50);
-        assert_eq!(throttle.total_ns, 40);
+        assert_eq!(throttle.end(1_100, 50), 40);
     }
 
     #[test]

@@ -117,7 +117,8 @@ pub(super) static TERMS: &[Term] = &[
          CFS quota, a container's CPU limit), and no CPU may run it until the next one. More CPUs do not help; a higher \
          limit, or less work at once, does.",
         "The kernel counts for each CPU how long a cgroup was throttled on it. A wait for a CPU is throttled for as long as \
-         that count grew while it lasted.",
+         that count grew while it lasted. Flame graph and folded stacks show it as a frame `[throttled]` where the thread \
+         waited, and not in `[run-queue]` there; in pprof it is a value of its own, and part of `run_queue`.",
         "Before Linux 6.6 the kernel counts in a clock that is slower on a CPU of lower frequency, so it may come out short \
          there. A thread that is woken on another CPU than it slept on, where its cgroup is throttled, counts as waiting only.",
     ),

@@ -121,7 +121,7 @@ fn without_pid(process: &str) -> &str {
 /// The state that a last frame names.
 fn state(frame: &str) -> Option<&str> {
     let name = frame.strip_prefix('[')?.strip_suffix(']')?;
-    let others = ["run-queue", "stolen", "unseen"];
+    let others = ["run-queue", "throttled", "stolen", "unseen"];
     (others.contains(&name) || WaitClass::ALL.iter().any(|class| class.name() == name)).then_some(name)
 }
 
@@ -160,6 +160,9 @@ struct Process {
 struct Ledger {
     on_cpu_ns: u64,
     run_queue_ns: u64,
+    /// Reports of before have it not.
+    #[serde(default)]
+    throttled_ns: u64,
     stolen_ns: u64,
     unseen_ns: u64,
 }
@@ -202,7 +205,8 @@ fn of_json(text: &str) -> Result<Profile, String> {
     for Process { ledger } in report.processes {
         for (state, ns) in [
             (ON_CPU, ledger.on_cpu_ns),
-            ("run-queue", ledger.run_queue_ns),
+            ("run-queue", ledger.run_queue_ns.saturating_sub(ledger.throttled_ns)),
+            ("throttled", ledger.throttled_ns),
             ("stolen", ledger.stolen_ns),
             ("unseen", ledger.unseen_ns),
         ] {

@@ -62,10 +62,22 @@ fn values_add_up_to_the_ledger() {
     assert_eq!(sum(1), all.on_cpu_ns);
     assert_eq!(sum(2), all.off_cpu_ns.iter().sum::<u64>() - all.preempted_ns);
     assert_eq!(sum(3), all.run_queue_ns);
-    assert_eq!(sum(4) as i64, all.wall_ns as i64 + all.residual_ns());
+    assert_eq!(sum(4), 0);
+    assert_eq!(sum(5) as i64, all.wall_ns as i64 + all.residual_ns());
     let names = profile.sample_type.iter().map(|it| (string(&profile, it.r#type), string(&profile, it.unit)));
     assert_eq!(names.collect::<Vec<_>>(), TYPES);
     assert_eq!(string(&profile, profile.default_sample_type), "wall");
+}
+
+#[test]
+fn what_a_quota_made_is_a_value_of_its_own() {
+    let window = sample_window::throttled();
+    let profile = decoded(&window);
+    let sum = |index: usize| profile.sample.iter().map(|sample| sample.value[index] as u64).sum::<u64>();
+    let mut all = Ledger::default();
+    window.threads.iter().for_each(|thread| all.add(&thread.ledger));
+    assert!(all.throttled_ns > 0);
+    assert_eq!((sum(3), sum(4)), (all.run_queue_ns, all.throttled_ns));
 }
 
 #[test]
@@ -74,7 +86,7 @@ fn a_wait_has_its_thread_class_and_stack() {
     let wait = profile.sample.iter().find(|it| label(&profile, it, "class") == Some("lock/futex")).unwrap();
     assert_eq!(functions(&profile, wait), ["futex_wait", "Cache::get", "Handler::run", "main"]);
     assert_eq!(wait.location_id.len(), 3, "an inlined function shares its caller's location");
-    assert_eq!(wait.value, [1_031, 0, 4_000_000_000, 10_000_000, 4_000_000_000]);
+    assert_eq!(wait.value, [1_031, 0, 4_000_000_000, 10_000_000, 0, 4_000_000_000]);
     for (key, value) in [("thread", "worker-1"), ("process", "checkout"), ("state", "off-cpu")] {
         assert_eq!(label(&profile, wait, key), Some(value));
     }
@@ -147,7 +159,7 @@ fn go_reads_the_profile() {
     assert!(lock.contains("Type: off_cpu") && lock.contains("4s 13.42% futex_wait"), "{lock}");
     let raw = pprof(&window, &["-raw"]);
     for part in [
-        "samples/count cpu/nanoseconds off_cpu/nanoseconds run_queue/nanoseconds wall/nanoseconds[dflt]",
+        "samples/count cpu/nanoseconds off_cpu/nanoseconds run_queue/nanoseconds throttled/nanoseconds wall/nanoseconds[dflt]",
         "tid:[4243]",
         "[kernel]",
     ] {

@@ -171,7 +171,17 @@ mod tests {
 
     fn wait(class: WaitClass, idle: bool, run_queue_ns: u64, blocked_ns: u64) -> Sample {
         let state = State::OffCpu(class);
-        Sample { thread: 0, stack: StackId(0), state, idle, count: 3, on_cpu_ns: 0, run_queue_ns, blocked_ns }
+        Sample {
+            thread: 0,
+            stack: StackId(0),
+            state,
+            idle,
+            count: 3,
+            on_cpu_ns: 0,
+            run_queue_ns,
+            throttled_ns: 0,
+            blocked_ns,
+        }
     }
 
     fn ledger() -> Ledger {

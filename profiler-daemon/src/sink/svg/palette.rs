@@ -11,6 +11,7 @@ pub(super) enum Family {
     OnCpu,
     OnCpuKernel,
     RunQueue,
+    Throttled,
     Lock,
     Socket,
     Storage,
@@ -25,13 +26,14 @@ pub(super) enum Family {
 }
 
 /// Number of families.
-pub(super) const COUNT: usize = 14;
+pub(super) const COUNT: usize = 15;
 
 impl Family {
     pub(super) const ALL: [Family; COUNT] = [
         Family::OnCpu,
         Family::OnCpuKernel,
         Family::RunQueue,
+        Family::Throttled,
         Family::Lock,
         Family::Socket,
         Family::Storage,
@@ -51,6 +53,7 @@ impl Family {
             Time::OnCpu if role == Role::Kernel => Family::OnCpuKernel,
             Time::OnCpu => Family::OnCpu,
             Time::RunQueue => Family::RunQueue,
+            Time::Throttled => Family::Throttled,
             Time::Stolen => Family::Stolen,
             Time::Unseen => Family::Unseen,
             Time::Blocked(class) => match class {
@@ -74,6 +77,7 @@ impl Family {
             Family::OnCpu => "on-CPU",
             Family::OnCpuKernel => "on-CPU in the kernel",
             Family::RunQueue => "waiting for a CPU",
+            Family::Throttled => "throttled",
             Family::Lock => "lock",
             Family::Socket => "socket",
             Family::Storage => "disk, file system",
@@ -97,6 +101,7 @@ impl Family {
             Family::OnCpu => (34.0, 95.0, 64.0, 9.0),
             Family::OnCpuKernel => (12.0, 88.0, 67.0, 6.0),
             Family::RunQueue => (0.0, 0.0, 71.0, 3.0),
+            Family::Throttled => (75.0, 38.0, 66.0, 3.0),
             Family::Lock => (217.0, 80.0, 74.0, 5.0),
             Family::Socket => (178.0, 48.0, 66.0, 5.0),
             Family::Storage => (268.0, 62.0, 79.0, 4.0),

@@ -82,6 +82,20 @@ fn a_frame_has_the_colour_of_its_state() {
 }
 
 #[test]
+fn what_a_quota_made_has_a_colour_and_a_place_in_the_legend() {
+    let picture = svg(&sample_window::throttled(), Clock::Wall);
+    let frames = frames(&picture);
+    for (title, family, name) in [
+        ("[run-queue] (100 ms, 0.25%)", Family::RunQueue, "[run-queue]"),
+        ("[throttled] (200 ms, 0.50%)", Family::Throttled, "[throttled]"),
+    ] {
+        let frame = (title.to_owned(), fill(family, name));
+        assert!(frames.contains(&frame), "{frame:?} not in {frames:#?}");
+    }
+    assert!(picture.contains("</tspan>\u{a0}throttled"));
+}
+
+#[test]
 fn what_was_asked_and_the_legend_are_above_the_picture() {
     let picture = svg(&sample_window::window(), Clock::OffCpu);
     let title = "checkout (pid 4242): off-CPU time 30.1 s, 4 threads × 10.0 s from 2026-11-18T11:06:40Z";

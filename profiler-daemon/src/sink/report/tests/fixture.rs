@@ -116,6 +116,7 @@ impl Builder {
                 count,
                 on_cpu_ns: 0,
                 run_queue_ns,
+                throttled_ns: 0,
                 blocked_ns,
             });
         }
