@@ -66,7 +66,7 @@ fn svg_text(path: &Path) -> String {
 }
 
 /// The sums of the five values of a pprof file, as Go's own reader sees it.
-fn pprof_sums(go: &Path, path: &Path) -> [u64; 5] {
+fn pprof_sums(go: &Path, path: &Path) -> [u64; 6] {
     let raw = support::run(Command::new(go).args(["tool", "pprof", "-raw"]).arg(path)).well().stdout;
     let samples = raw.split_once("Samples:\n").unwrap().1.split_once("\nLocations").unwrap().0;
     let (types, samples) = samples.split_once('\n').unwrap();
@@ -74,11 +74,11 @@ fn pprof_sums(go: &Path, path: &Path) -> [u64; 5] {
         types.trim().replace("[dflt]", ""),
         "samples/count cpu/nanoseconds off_cpu/nanoseconds run_queue/nanoseconds throttled/nanoseconds wall/nanoseconds"
     );
-    let mut sums = [0; 5];
+    let mut sums = [0; 6];
     for line in samples.lines() {
         let Some((values, _)) = line.split_once(':') else { continue };
         let values: Vec<u64> = values.split_whitespace().map_while(|word| word.parse().ok()).collect();
-        if values.len() == 5 {
+        if values.len() == 6 {
             for (sum, value) in sums.iter_mut().zip(values) {
                 *sum += value;
             }
