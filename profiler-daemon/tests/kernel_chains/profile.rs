@@ -45,8 +45,8 @@ impl Profile {
             tid: label("tid").num as u32,
             on_cpu,
             count: sample.value[0] as u64,
-            // The second value is time executed, the fifth all time.
-            ns: sample.value[if on_cpu { 1 } else { 4 }] as u64,
+            // The second value is time executed, the sixth all time.
+            ns: sample.value[if on_cpu { 1 } else { 5 }] as u64,
             places: places.filter(|place| place.file != "[kernel]").collect(),
         })
     }
