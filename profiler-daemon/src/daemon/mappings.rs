@@ -153,5 +153,6 @@ impl Pipeline {
                 self.unwind(pid, generation);
             }
         }
+        self.rotation.programs.look(&self.processes);
     }
 }

@@ -13,14 +13,16 @@ const MOST: usize = 65_536;
 pub(super) struct Programs {
     labels: Labels,
     known: HashMap<u32, BTreeMap<u32, Program>>,
+    /// Programs of which nobody was asked since their exec.
+    begun: Vec<(u32, u32)>,
     /// Programs that are known by what they were before their exec, since the last turn and since the one before it.
     fresh: [Vec<(u32, u32)>; 2],
 }
 
 impl Programs {
     /// Notes a program, whose mappings have just been read. Most programs that are begun live for milliseconds: to ask
-    /// /proc about each costs more than all that they do. So what was another program is asked a turn later, if it is
-    /// still there, and until then is known by what it was.
+    /// /proc about each costs more than all that they do. So what was another program is known by what it was; if it is still
+    /// there at the next look its environment is asked what its service is, and a turn later the rest.
     pub(super) fn see(&mut self, pid: u32, generation: u32, processes: &Processes) {
         if self.known.len() >= MOST {
             return;
@@ -36,17 +38,29 @@ impl Programs {
                 let mut program = Labels::after_exec(&before, generation, module.map(|module| module.path.clone()));
                 program.build_id = module.and_then(|module| module.build_id.clone());
                 self.known.entry(pid).or_default().insert(generation, program);
-                self.fresh[0].push((pid, generation));
+                self.begun.push((pid, generation));
             }
             None => self.ask(pid, generation, processes),
         }
     }
 
+    /// Asks the programs that have begun for their service: to be called when it is known which of them have ended.
+    pub(super) fn look(&mut self, processes: &Processes) {
+        for (pid, generation) in std::mem::take(&mut self.begun) {
+            if is_there(processes, pid, generation)
+                && let Some(program) = self.known.get_mut(&pid).and_then(|programs| programs.get_mut(&generation))
+            {
+                program.service = Labels::service(program).unwrap_or_else(|| program.service.clone());
+                self.fresh[0].push((pid, generation));
+            }
+        }
+    }
+
     /// Asks about programs that have been there for a turn.
     pub(super) fn turn(&mut self, processes: &Processes) {
+        self.look(processes);
         for (pid, generation) in std::mem::take(&mut self.fresh[1]) {
-            let newest = self.known.get(&pid).and_then(|programs| programs.keys().next_back());
-            if newest == Some(&generation) {
+            if is_there(processes, pid, generation) {
                 self.ask(pid, generation, processes);
             }
         }
@@ -109,4 +123,9 @@ impl Programs {
             }
         }
     }
+}
+
+/// Whether a program runs still, as far as is known.
+fn is_there(processes: &Processes, pid: u32, generation: u32) -> bool {
+    processes.version(pid, generation).is_some()
 }

@@ -53,7 +53,7 @@ impl Labels {
         }
         let place = paths.place();
         let named = environment::service(&environment).or_else(|| place.service.clone());
-        let file_name = || executable.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+        let file_name = || executable.as_deref().and_then(file_name).map(str::to_owned);
         let service = named.or_else(file_name).filter(|name| !name.is_empty()).unwrap_or_else(|| after.comm.clone());
         Some(Program {
             pid,
@@ -70,23 +70,28 @@ impl Labels {
         })
     }
 
-    /// What a process is known by right after an exec, which may be gone before more can be asked: its environment is
-    /// read, its cgroup is the one that it had. `executable` is what it runs now.
+    /// What a process is known by right after an exec, of which only `executable` is known: most programs end before it
+    /// is worth asking. Its cgroup is the one that it had. A service that its environment had named has that name still, since
+    /// most environments are handed on.
     pub fn after_exec(before: &Program, generation: u32, executable: Option<Arc<str>>) -> Program {
-        let environment = bounded(before.pid, "environ", MOST_ENVIRONMENT).unwrap_or_default();
-        let of_path =
-            |cgroup: &Arc<str>| cgroup_path::Paths::parse(format!("0::{cgroup}\n").as_bytes()).place().service;
-        let named = environment::service(&environment).or_else(|| before.cgroup.as_ref().and_then(of_path));
-        let file_name = executable.as_deref().and_then(|path| path.rsplit('/').next()).filter(|name| !name.is_empty());
-        let name = file_name.unwrap_or(&before.comm);
-        Program {
+        let comm = executable.as_deref().and_then(file_name).unwrap_or(&before.comm);
+        let after = Program {
             generation,
-            comm: cut(name, MOST_COMM).into(),
-            service: cut(named.as_deref().unwrap_or(name), MOST_SERVICE).into(),
+            comm: cut(comm, MOST_COMM).into(),
             executable: executable.clone(),
             build_id: None,
             ..before.clone()
-        }
+        };
+        let was_named = before.service != unnamed(before);
+        let service = if was_named { before.service.clone() } else { unnamed(&after) };
+        Program { service, ..after }
+    }
+
+    /// The service of a program by its environment as it is now, or if that names none by what else it is known by. `None`
+    /// if it is gone, or does not let us.
+    pub fn service(program: &Program) -> Option<Arc<str>> {
+        let named = environment::service(&bounded(program.pid, "environ", MOST_ENVIRONMENT)?);
+        Some(named.map_or_else(|| unnamed(program), |name| cut(&name, MOST_SERVICE).into()))
     }
 
     /// Birth times count from boot, time in suspend included.
@@ -102,6 +107,18 @@ impl Default for Labels {
     fn default() -> Labels {
         Labels::new()
     }
+}
+
+/// What the service of a program is called that no environment names.
+fn unnamed(program: &Program) -> Arc<str> {
+    let of_path = |cgroup: &Arc<str>| cgroup_path::Paths::parse(format!("0::{cgroup}\n").as_bytes()).place().service;
+    let service = program.cgroup.as_ref().and_then(of_path);
+    let name = service.as_deref().or_else(|| program.executable.as_deref().and_then(file_name));
+    cut(name.unwrap_or(&program.comm), MOST_SERVICE).into()
+}
+
+fn file_name(path: &str) -> Option<&str> {
+    path.rsplit('/').next().filter(|name| !name.is_empty())
 }
 
 /// Fields of `/proc/PID/stat`.
@@ -216,28 +233,39 @@ mod tests {
 
     #[test]
     fn an_exec_keeps_what_it_cannot_change() {
-        let sleeper = Sleeper::start(Command::new("sleep").arg("100").env_clear().env("OTEL_SERVICE_NAME", "shop"));
-        sleeper.labels(|labels| &*labels.service == "shop");
-        // Nobody has so high a process id.
-        let check = |pid: u32, cgroup: &str, executable: Option<&str>, comm: &str, service: &str| {
+        let check = |cgroup: &str, was: &str, executable: Option<&str>, comm: &str, service: &str| {
             let before = Program {
-                pid,
                 comm: "sh".into(),
                 executable: Some("/bin/sh".into()),
                 build_id: Some("abc".into()),
                 cgroup: Some(cgroup.into()),
                 unit: Some("b.service".into()),
-                service: "old".into(),
+                service: was.into(),
                 ..Program::default()
             };
             let after = Labels::after_exec(&before, 4, executable.map(Arc::from));
             assert_eq!((after.generation, &*after.comm, &*after.service), (4, comm, service));
             assert_eq!((after.cgroup, after.unit, after.build_id), (before.cgroup, before.unit, None));
         };
-        check(sleeper.0.id(), "/system.slice/b.service", Some("/bin/true"), "true", "shop");
-        check(u32::MAX, "/system.slice/b.service", Some("/bin/true"), "true", "b");
-        check(u32::MAX, "/", Some("/usr/bin/a-rather-long-name"), "a-rather-long-n", "a-rather-long-name");
-        check(u32::MAX, "/", None, "sh", "sh");
+        check("/system.slice/b.service", "b", Some("/bin/true"), "true", "b");
+        check("/", "sh", Some("/usr/bin/a-rather-long-name"), "a-rather-long-n", "a-rather-long-name");
+        check("/", "sh", None, "sh", "sh");
+        // Only its environment can have named it so.
+        check("/system.slice/b.service", "shop", Some("/bin/true"), "true", "shop");
+        check("/", "shop", Some("/bin/true"), "true", "shop");
+    }
+
+    #[test]
+    fn the_service_of_a_program_is_asked_of_its_environment_first() {
+        let sleeper = Sleeper::start(Command::new("sleep").arg("100").env_clear().env("OTEL_SERVICE_NAME", "shop"));
+        let labels = sleeper.labels(|labels| &*labels.service == "shop");
+        let inherited = Program { service: "parent's".into(), executable: Some("/bin/sleep".into()), ..labels };
+        assert_eq!(Labels::service(&inherited).as_deref(), Some("shop"));
+        let sleeper = Sleeper::start(Command::new("sleep").arg("100").env_clear());
+        let unnamed = Program { pid: sleeper.0.id(), cgroup: None, ..inherited };
+        assert!(Labels::service(&unnamed).is_some_and(|service| &*service == "sleep"));
+        // Nobody has so high a process id.
+        assert_eq!(Labels::service(&Program { pid: u32::MAX, ..unnamed }), None);
     }
 
     #[test]
