@@ -155,8 +155,8 @@ pub struct Control {
     pub no_kernel_stacks: u32,
     /// Number of the window that threads which are read from now on go to. It wraps.
     pub window: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// 1 while an exec does not wake the daemon, which hears of it when it looks the next time.
+    pub late_programs: u32,
     /// When that number was given; 0 as long as there was no other window. Threads that are accounted since then are of
     /// that window from the start, so nothing of them is read for the one before.
     pub window_ns: u64,

@@ -284,7 +284,7 @@ impl Kernel {
     }
 
     fn set_control(&mut self, stop_ns: u64) -> Result<(), KernelError> {
-        let Detail { wait_level, kernel_stacks, .. } = self.detail;
+        let Detail { wait_level, kernel_stacks, late_programs, .. } = self.detail;
         let no_kernel_stacks = (!kernel_stacks).into();
         let control = Plain(Control {
             active: self.active,
@@ -293,7 +293,7 @@ impl Kernel {
             wait_level,
             no_kernel_stacks,
             window: self.window,
-            reserved: 0,
+            late_programs: late_programs.into(),
             window_ns: self.window_ns,
         });
         self.control.set(0, control, 0).map_err(in_map("CONTROL"))

@@ -49,7 +49,12 @@ impl Pipeline {
             is_whole &= match *event {
                 MappingEvent::Mapped(mapped) => news.mapped(mapped),
                 MappingEvent::Exec { pid, at } => news.exec(pid, at),
-                MappingEvent::Ended { .. } => true,
+                MappingEvent::Ended { pid, tid } => {
+                    if pid == tid {
+                        self.leaving.insert(pid);
+                    }
+                    true
+                }
             };
         }
         if !is_whole {
@@ -109,7 +114,10 @@ impl Pipeline {
     /// Goes on with a program whose mappings are known.
     fn follow_program(&mut self, pid: u32, generation: u32) {
         self.followers.follow(pid, generation, MonoNs::now());
-        self.unwind(pid, generation);
+        // What is over already needs no tables.
+        if !(self.leaving.contains(&pid) && process::has_ended(pid)) {
+            self.unwind(pid, generation);
+        }
         if self.plan.windows {
             self.rotation.programs.see(pid, generation, &self.processes);
         }

@@ -136,6 +136,8 @@ pub struct Pipeline {
     pub(super) mappings: MappingEvents,
     pub(super) news: News,
     pub(super) followers: Followers,
+    /// Processes whose first thread was told to have ended, while records of the same time are taken.
+    pub(super) leaving: HashSet<u32>,
     /// The looks that follow the last exec and are still due, see [`LOOKS_AFTER_EXEC_MS`].
     looks: std::slice::Iter<'static, u64>,
     pub(super) start: MonoNs,
@@ -178,6 +180,7 @@ impl Pipeline {
             mappings: MappingEvents::open(&mappings::online_cpus()?, mappings::RING_BYTES)?,
             news: News::default(),
             followers: Followers::default(),
+            leaving: HashSet::new(),
             looks: [].iter(),
             start,
             living: 0,
@@ -424,6 +427,7 @@ impl Pipeline {
             self.take(record);
         }
         self.follow(&events);
+        self.leaving.clear();
     }
 
     fn take(&mut self, record: Result<Record, decode::DecodeError>) {
@@ -446,7 +450,9 @@ impl Pipeline {
             }
             Ok(Record::Exec(exec)) => {
                 self.begin(&exec);
-                self.looks = LOOKS_AFTER_EXEC_MS.iter();
+                if !self.rotation.detail.late_programs {
+                    self.looks = LOOKS_AFTER_EXEC_MS.iter();
+                }
             }
             Ok(Record::Fork(fork)) => {
                 if self.processes.forked(fork.parent, fork.pid, fork.generation) {

@@ -29,7 +29,7 @@ pub(super) struct Rotation {
     pub(super) programs: Programs,
     /// How often stacks were forgotten.
     pub(super) forgettings: u32,
-    detail: Detail,
+    pub(super) detail: Detail,
     lost: BTreeMap<&'static str, u64>,
     overhead: Overhead,
 }

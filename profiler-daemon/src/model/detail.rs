@@ -9,18 +9,21 @@ pub struct Detail {
     pub kernel_stacks: bool,
     /// CPU samples are taken at the wanted rate divided by this.
     pub rate_divisor: u32,
+    /// Programs are noticed ten times a second instead of at their exec. Until then their code has no unwind tables.
+    pub late_programs: bool,
 }
 
 impl Detail {
     /// What is given up in which order when the profiler costs more than it may: stacks of waits become a weighted sample,
-    /// then a small one, kernel stacks of waits go, and the sampling rate falls.
-    pub const LADDER: [Detail; 6] = [
-        Detail { wait_level: 0, kernel_stacks: true, rate_divisor: 1 },
-        Detail { wait_level: 2, kernel_stacks: true, rate_divisor: 1 },
-        Detail { wait_level: 5, kernel_stacks: true, rate_divisor: 1 },
-        Detail { wait_level: 5, kernel_stacks: false, rate_divisor: 1 },
-        Detail { wait_level: 8, kernel_stacks: false, rate_divisor: 2 },
-        Detail { wait_level: 10, kernel_stacks: false, rate_divisor: 4 },
+    /// then a small one, kernel stacks of waits go, the sampling rate falls, and programs are noticed later.
+    pub const LADDER: [Detail; 7] = [
+        Detail { wait_level: 0, kernel_stacks: true, rate_divisor: 1, late_programs: false },
+        Detail { wait_level: 2, kernel_stacks: true, rate_divisor: 1, late_programs: false },
+        Detail { wait_level: 5, kernel_stacks: true, rate_divisor: 1, late_programs: false },
+        Detail { wait_level: 5, kernel_stacks: false, rate_divisor: 1, late_programs: false },
+        Detail { wait_level: 8, kernel_stacks: false, rate_divisor: 2, late_programs: false },
+        Detail { wait_level: 10, kernel_stacks: false, rate_divisor: 4, late_programs: false },
+        Detail { wait_level: 10, kernel_stacks: false, rate_divisor: 4, late_programs: true },
     ];
 
     /// Its place on the ladder: 0 is full detail. What is not on it is as its last step.
@@ -40,6 +43,9 @@ impl Detail {
         }
         if self.rate_divisor > 1 {
             words.push(format!("one CPU sample in {}", self.rate_divisor));
+        }
+        if self.late_programs {
+            words.push("new programs noticed ten times a second".to_owned());
         }
         words.join(", ")
     }
@@ -142,6 +148,7 @@ mod tests {
         let words: Vec<String> = Detail::LADDER.iter().map(|detail| detail.describe()).collect();
         assert_eq!(words[0], "all stacks of waits");
         assert_eq!(words[5], "the stacks of one wait in 1024, no kernel stacks of waits, one CPU sample in 4");
+        assert_eq!(words[6], format!("{}, new programs noticed ten times a second", words[5]));
         assert!(words.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }

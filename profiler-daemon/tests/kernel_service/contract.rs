@@ -23,21 +23,25 @@ fn a_service_that_may_cost_nothing_sheds_detail_and_no_time() {
     let mut serve = Serve::start(&kernel, &rich.replace("100%", "0.1%"));
     assert_eq!(serve.metric("profilerd_detail_level"), Some(0.0));
     let outcome = run(Command::new(workload("served")).args(["threads", "10"])).well();
-    assert!(poll(SOON, || serve.metric("profilerd_detail_level") == Some(5.0)), "{}", serve.log());
-    for (level, words) in [(1, "the stacks of one wait in 4"), (5, "no kernel stacks of waits, one CPU sample in 4")] {
+    assert!(poll(SOON, || serve.metric("profilerd_detail_level") == Some(6.0)), "{}", serve.log());
+    for (level, words) in [
+        (1, "the stacks of one wait in 4"),
+        (5, "no kernel stacks of waits, one CPU sample in 4"),
+        (6, "new programs noticed ten times a second"),
+    ] {
         assert!(
             serve.log().lines().any(|it| it.contains(words) && it.contains(&format!("level={level} "))),
             "{}",
             serve.log()
         );
     }
-    assert_eq!(serve.count(" warn  profiling costs more than it may"), 5, "{}", serve.log());
+    assert_eq!(serve.count(" warn  profiling costs more than it may"), 6, "{}", serve.log());
 
     serve.configure(&rich);
     serve.signal(Signal::SIGHUP);
     serve.wait_for("changed key=limits.max_cpu ");
     assert!(poll(SOON * 2, || serve.metric("profilerd_detail_level") == Some(0.0)), "{}", serve.log());
-    assert_eq!(serve.count(" info  profiling is cheap again"), 5, "{}", serve.log());
+    assert_eq!(serve.count(" info  profiling is cheap again"), 6, "{}", serve.log());
     serve.end(Signal::SIGTERM);
     assert_eq!(serve.count("a window is lost"), 0, "{}", serve.log());
 
@@ -47,8 +51,8 @@ fn a_service_that_may_cost_nothing_sheds_detail_and_no_time() {
     assert!(rates.contains(&19) && rates.contains(&4), "{rates:?}");
     // What was taken is in the windows themselves.
     let levels: Vec<_> = windows.iter().map(|(window, _)| window.detail_level).collect();
-    assert!((0..=5).all(|level| levels.contains(&Some(level))), "{levels:?}");
-    assert!(levels.iter().zip(&rates).all(|(level, rate)| *rate == [19, 19, 19, 19, 9, 4][level.unwrap() as usize]));
+    assert!((0..=6).all(|level| levels.contains(&Some(level))), "{levels:?}");
+    assert!(levels.iter().zip(&rates).all(|(level, rate)| *rate == [19, 19, 19, 19, 9, 4, 4][level.unwrap() as usize]));
     let lives = lives(&windows);
     let worst = assert_waits_have_places(&lives);
     println!("{} windows, places differ from ledgers by {worst:.4} per mille at most", windows.len());

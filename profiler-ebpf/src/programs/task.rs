@@ -64,9 +64,7 @@ pub(crate) fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
 /// being accounted.
 #[btf_tracepoint(function = "sched_process_exec")]
 pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
-    if control().is_none_or(|control| control.stop_ns != 0) {
-        return 0;
-    }
+    let Some(control) = control().filter(|control| control.stop_ns == 0) else { return 0 };
     let current: Task = ctx.arg::<*const task_struct>(0).cast_mut();
     let generation = match threads::get(current) {
         // SAFETY: only exec writes the generation, and this thread is executing it.
@@ -93,8 +91,13 @@ pub(crate) fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     };
     aya_log_ebpf::trace!((), "process {} runs another program", task::pid(current));
     let record = process_record(tag::EXEC, current, generation, 0);
-    // SAFETY: a whole record.
-    unsafe { emit::urgent(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
+    if control.late_programs == 0 {
+        // SAFETY: a whole record.
+        unsafe { emit::urgent(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
+    } else {
+        // SAFETY: as above.
+        unsafe { emit::record(&raw const record, size_of::<Exec>(), fault::RING_FULL_EXEC) };
+    }
     0
 }
 

@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn detail_is_shed_at_once_and_comes_back_slowly() {
         assert_eq!(play("..!!-.....-......"), "00122222222222221");
-        assert_eq!(play("!!!!!!!!"), "12345555");
+        assert_eq!(play("!!!!!!!!"), "12345666");
         assert_eq!(play("m............"), "1111110000000");
     }
 }
