@@ -107,13 +107,11 @@ impl Told {
 
 /// What is in the totals and was not told, as parts that sum to `wall_ns`.
 fn missing(totals: &ThreadTotals, told: &Ledger, wall_ns: u64) -> Ledger {
-    let mut parts = [
-        totals.blocked_ns.saturating_sub(told.blocked_ns),
-        totals.run_queue_ns.saturating_sub(told.run_queue_ns),
-        totals.on_cpu_ns.saturating_sub(told.on_cpu_ns),
-        totals.stolen_ns.saturating_sub(told.stolen_ns),
-    ];
-    // What came out smaller than it was told comes off the largest of the others.
+    // What came out smaller than it was told came to its neighbour: on the CPU to the stolen part or from it, off the CPU
+    // from the block to the wait for a CPU or back.
+    let on_cpu = new([totals.on_cpu_ns, totals.stolen_ns], [told.on_cpu_ns, told.stolen_ns]);
+    let off_cpu = new([totals.blocked_ns, totals.run_queue_ns], [told.blocked_ns, told.run_queue_ns]);
+    let mut parts = [off_cpu[0], off_cpu[1], on_cpu[0], on_cpu[1]];
     fit(&mut parts, wall_ns);
     let [blocked_ns, run_queue_ns, on_cpu_ns, stolen_ns] = parts;
     let unseen_ns = wall_ns - parts.iter().sum::<u64>();
@@ -143,6 +141,13 @@ fn missing(totals: &ThreadTotals, told: &Ledger, wall_ns: u64) -> Ledger {
         unseen_ns,
         ..Ledger::default()
     }
+}
+
+/// What is new of two parts that time may move between: together what they grew by together.
+fn new(now: [u64; 2], told: [u64; 2]) -> [u64; 2] {
+    let mut parts = [now[0].saturating_sub(told[0]), now[1].saturating_sub(told[1])];
+    fit(&mut parts, (now[0] + now[1]).saturating_sub(told[0] + told[1]));
+    parts
 }
 
 /// Lowers the largest parts until their sum is at most `most`.
@@ -196,6 +201,27 @@ mod tests {
         // What was thought to be stolen was a wait for a CPU.
         assert_eq!(tell(1_300, [130, 0, 30, 140]), [60, 0, 20, 20, 0]);
         assert_eq!(tell(1_400, [230, 0, 30, 140]), [100, 0, 0, 0, 0], "and is made up for");
+    }
+
+    #[test]
+    fn what_only_seemed_stolen_comes_off_the_run_and_no_wait() {
+        let mut told = Told::default();
+        let mut tell = |at_ns, of| parts(&told.tell(&totals(at_ns, of), MonoNs(1_000)).ledger);
+        // Read while it ran, before the scheduler counted the run.
+        assert_eq!(tell(2_000, [90, 10, 0, 900]), [90, 10, 0, 900, 0]);
+        assert_eq!(tell(3_000, [200, 0, 0, 1_800]), [100, 0, 0, 900, 0]);
+        // The other way: a tick was taken for a run, and was none.
+        assert_eq!(tell(4_000, [210, 0, 0, 2_790]), [10, 0, 0, 990, 0]);
+        assert_eq!(tell(5_000, [205, 5, 0, 3_790]), [0, 0, 0, 1_000, 0]);
+    }
+
+    #[test]
+    fn a_wait_that_nobody_saw_end_comes_off_the_run_that_it_hid() {
+        let mut told = Told::default();
+        let mut tell = |at_ns, of| parts(&told.tell(&totals(at_ns, of), MonoNs(1_000)).ledger);
+        assert_eq!(tell(1_100, [0, 0, 0, 100]), [0, 0, 0, 100, 0]);
+        assert_eq!(tell(1_200, [130, 0, 0, 70]), [100, 0, 0, 0, 0]);
+        assert_eq!(tell(1_300, [130, 0, 0, 170]), [30, 0, 0, 70, 0], "all of them together are the totals");
     }
 
     #[test]
