@@ -4,8 +4,9 @@
 use std::path::Path;
 use std::{env, fs, io};
 
-/// The variant for kernels without task storage, beside the object that the variable names. There is none for aarch64.
-const HASHED_OBJECT: &str = "profilerd-hashed.o";
+/// The variants for kernels without task storage and for those without types, beside the object that the variable names. There
+/// are none for aarch64.
+const VARIANTS: [&str; 2] = ["profilerd-hashed.o", "profilerd-untyped.o"];
 /// Names the object with the kernel programs, by an absolute path.
 const OBJECT_VARIABLE: &str = "PROFILERD_BPF_OBJECT";
 
@@ -20,7 +21,7 @@ fn main() -> io::Result<()> {
     let object = Path::new(&object);
     let mut objects = vec![(object.to_owned(), "profilerd.o")];
     if env::var_os("CARGO_CFG_TARGET_ARCH").is_some_and(|machine| machine != "aarch64") {
-        objects.push((object.with_file_name(HASHED_OBJECT), HASHED_OBJECT));
+        objects.extend(VARIANTS.map(|name| (object.with_file_name(name), name)));
     }
     for (object, name) in objects {
         println!("cargo::rerun-if-changed={}", object.display());

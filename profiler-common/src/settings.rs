@@ -1,6 +1,8 @@
 //! What the daemon sets before it loads the kernel programs. The map that holds it is frozen, so
 //! the verifier sees constants and removes what they rule out.
 
+use crate::limits::COMM_BYTES;
+
 /// Byte offsets of kernel structure members, read from BTF of the running kernel.
 ///
 /// A member that this kernel does not have is [`Offsets::ABSENT`].
@@ -77,6 +79,14 @@ pub struct Offsets {
     pub cpu_clock: u32,
     /// `cfs_rq.tg`: the cgroup.
     pub queue_group: u32,
+    /// `task_struct.tasks`: the list of all processes.
+    pub task_tasks: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.thread_head`: the list of a process' threads.
+    pub signal_threads: u32,
+    /// `task_struct.thread_node`: a thread's place in it.
+    pub task_node: u32,
 }
 
 impl Offsets {
@@ -131,8 +141,8 @@ pub struct Settings {
     pub tick_ns: u32,
     /// 1 if the kernel has the helper `bpf_task_pt_regs` (Linux 5.15).
     pub has_task_pt_regs: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// 1 if the kernel may leave room above the saved registers, at the top of a kernel stack (FRED, Linux 6.9).
+    pub pads_registers: u32,
     /// Structure offsets of this kernel.
     pub offsets: Offsets,
 }
@@ -160,4 +170,32 @@ pub struct Control {
     /// When that number was given; 0 as long as there was no other window. Threads that are accounted since then are of
     /// that window from the start, so nothing of them is read for the one before.
     pub window_ns: u64,
+}
+
+/// Where a walk through all threads of the machine stands: the one entry of the map `VISIT`. Addresses of the kernel's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Visit {
+    /// The process at which it began, and ends.
+    pub first: u64,
+    /// The process that is visited; 0 before the first one.
+    pub leader: u64,
+    /// Its thread that comes next; 0 if the next process does.
+    pub thread: u64,
+    /// Where the list of its threads ends.
+    pub last: u64,
+    /// 1 once the daemon's own process was met.
+    pub met_own: u64,
+    /// Its name then.
+    pub own_comm: [u8; COMM_BYTES],
+}
+
+/// What a part of such a walk says at its end.
+pub mod visit {
+    /// All threads were visited.
+    pub const OVER: u32 = 0;
+    /// There are more.
+    pub const MORE: u32 = 1;
+    /// The process that it stood at has gone: it has to begin again.
+    pub const LOST: u32 = 2;
 }

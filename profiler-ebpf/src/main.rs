@@ -8,6 +8,7 @@
 
 mod emit;
 mod filter;
+mod hook;
 mod lend;
 mod machine;
 mod maps;

@@ -5,6 +5,8 @@ use aya_ebpf::btf_maps::{Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, R
 use aya_ebpf::macros::btf_map;
 use profiler_common::fault;
 use profiler_common::limits::{FILTER_ENTRIES, KERNEL_FRAMES, OFF_CPU_ENTRIES, RING_BYTES, SENT_STACKS, USER_FRAMES};
+#[cfg(feature = "untyped")]
+use profiler_common::settings::Visit;
 use profiler_common::settings::{Control, Settings};
 use profiler_common::unwind::{
     PROCESSES as MOST_PROCESSES, ProcessMappings, RULES as MOST_RULES, Rule, SLAB_WORDS, SLABS as MOST_SLABS,
@@ -38,7 +40,7 @@ static SETTINGS: Settings = Settings {
     windows: 0,
     tick_ns: 0,
     has_task_pt_regs: 0,
-    reserved: 0,
+    pads_registers: 0,
     // SAFETY: plain integers.
     offsets: unsafe { core::mem::zeroed() },
 };
@@ -118,6 +120,11 @@ pub(crate) static OFF_CPU_B: HashMap<OffCpuMapKey, OffCpuValue, { OFF_CPU_ENTRIE
 /// What the daemon says while we run.
 #[btf_map]
 pub(crate) static CONTROL: Array<Control, 1> = Array::new();
+
+/// Where the walk through all threads stands, on kernels that have no iterator for it.
+#[cfg(feature = "untyped")]
+#[btf_map]
+pub(crate) static VISIT: Array<Visit, 1> = Array::new();
 
 /// Ids of stacks that the daemon has. Full: the least used is forgotten, and sent again when met.
 #[btf_map]

@@ -124,7 +124,8 @@ mod by {
 
     #[inline(always)]
     fn top(stack: u64) -> Regs {
-        stack + KERNEL_STACK_BYTES - size_of::<UserRegisters>() as u64
+        let top = stack + KERNEL_STACK_BYTES - size_of::<UserRegisters>() as u64;
+        if setting!(pads_registers) != 0 { machine::below_padding(top) } else { top }
     }
 
     /// How far above a program's context they lie. The verifier takes no pointer from a number, so that both become

@@ -2,7 +2,7 @@
 //!
 //! Pointers that come from typed arguments are followed by plain loads, which the verifier turns
 //! into loads that survive a bad address. Pointers behind pointers without a type are read by
-//! [`memory`], if at all.
+//! [`memory`], if at all. On kernels without types of their own all are read so.
 
 use aya_ebpf::bindings::task_struct;
 use profiler_common::limits::COMM_BYTES;
@@ -25,10 +25,22 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 ///
 /// # Safety
 /// `base` is a pointer that the verifier knows by type and `offset` a member of that type of `T`'s size.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 unsafe fn load<T: Copy, B>(base: *const B, offset: u32) -> T {
     // SAFETY: the caller vouches for it; volatile keeps the load as written.
     unsafe { base.byte_add(offset as usize).cast::<T>().read_volatile() }
+}
+
+/// Loads a member by its address.
+///
+/// # Safety
+/// Any bit pattern is a valid `T`.
+#[cfg(feature = "untyped")]
+#[inline(always)]
+unsafe fn load<T: Copy, B>(base: *const B, offset: u32) -> T {
+    // SAFETY: the caller vouches for it.
+    unsafe { probe(base as u64 + u64::from(offset)) }
 }
 
 macro_rules! member {
@@ -74,6 +86,16 @@ pub(crate) fn in_iowait(task: Task) -> bool {
 }
 
 /// Copies the task's name, NUL padded.
+#[cfg(feature = "untyped")]
+#[inline(always)]
+pub(crate) fn comm(task: Task, out: &mut [u8; COMM_BYTES]) {
+    let from = task as u64 + u64::from(setting!(offsets.task_comm));
+    // SAFETY: `comm` is an array of that many bytes.
+    unsafe { memory::read_kernel(out.as_mut_ptr().cast(), COMM_BYTES as u32, from) };
+}
+
+/// Copies the task's name, NUL padded.
+#[cfg(not(feature = "untyped"))]
 #[inline(always)]
 pub(crate) fn comm(task: Task, out: &mut [u8; COMM_BYTES]) {
     let mut index = 0;

@@ -2,25 +2,66 @@
 //!
 //! Rust has no CO-RE relocations, so the daemon looks the offsets up and hands them to the kernel
 //! programs before loading. Source of the format: Documentation/bpf/btf.rst.
+//!
+//! A kernel built without CONFIG_DEBUG_INFO_BTF has none to show. Then a file has to: the kernel's own image with debug
+//! information, or what `pahole --btf_encode_detached` made of it.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use object::{Object, ObjectSection};
 
 /// Where a kernel shows its types.
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+/// The variable that names a file to read in its place.
+pub const BTF_VARIABLE: &str = "PROFILERD_BTF";
+/// Where images with their types are installed, by the kernel's release.
+const IMAGES: [(&str, &str); 5] = [
+    ("/boot/vmlinux-", ""),
+    ("/lib/modules/", "/vmlinux"),
+    ("/lib/modules/", "/build/vmlinux"),
+    ("/usr/lib/debug/boot/vmlinux-", ""),
+    ("/usr/lib/debug/lib/modules/", "/vmlinux"),
+];
+/// The first two bytes of types.
+const MAGIC: u16 = 0xeb9f;
+/// Most bytes of types: those of large kernels have 10 MiB.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// Why type information could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file is missing or unreadable.
-    #[error("cannot read the kernel's type information `{KERNEL_BTF}`")]
-    Read(#[source] std::io::Error),
+    #[error("cannot read the kernel's type information `{}`", .0.display())]
+    Read(PathBuf, #[source] io::Error),
+    /// A file has no types in it.
+    #[error("`{}` has no type information: neither BTF nor an image with a section `.BTF`", .0.display())]
+    NoTypes(PathBuf),
     /// The bytes are no BTF.
     #[error("the kernel's type information is malformed: {0}")]
     Malformed(&'static str),
     /// This kernel has no such structure or member.
     #[error("this kernel has no `{0}`")]
     NoMember(String),
+}
+
+impl BtfError {
+    /// What a person can do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            BtfError::Read(path, _) if path == Path::new(KERNEL_BTF) => format!(
+                "install this kernel's image with debug information, or let {BTF_VARIABLE} name a file with its types; or use a \
+                 kernel built with CONFIG_DEBUG_INFO_BTF, as all large distributions ship"
+            ),
+            BtfError::Read(..) | BtfError::NoTypes(_) => format!(
+                "let {BTF_VARIABLE} name a file with the types of this kernel: its vmlinux with a section .BTF, or what `pahole \
+                 --btf_encode_detached FILE vmlinux` makes of one with debug information"
+            ),
+            BtfError::Malformed(_) | BtfError::NoMember(_) => "use a kernel of 5.10 or later".to_owned(),
+        }
+    }
 }
 
 /// Where a member lies.
@@ -47,6 +88,7 @@ pub struct Btf {
     /// Position of each type's record, by type id; 0 for `void`.
     types: Vec<usize>,
     structs: HashMap<String, u32>,
+    source: Option<PathBuf>,
 }
 
 const KIND_PTR: u32 = 2;
@@ -57,15 +99,42 @@ const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC_PROTO: u32 = 13;
 
 impl Btf {
-    /// Reads the running kernel's types.
+    /// Reads the running kernel's types: what the kernel shows; without that, or if the variable says so, what a file has.
+    ///
+    /// # Errors
+    /// There are none to be had, or they make no sense.
     pub fn of_kernel() -> Result<Btf, BtfError> {
-        Btf::parse(std::fs::read(Path::new(KERNEL_BTF)).map_err(BtfError::Read)?)
+        if let Some(file) = std::env::var_os(BTF_VARIABLE).filter(|file| !file.is_empty()) {
+            return Btf::of_file(file.into());
+        }
+        match std::fs::read(KERNEL_BTF) {
+            Ok(bytes) => Btf::parse(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match installed() {
+                Some(image) => Btf::of_file(image),
+                None => Err(BtfError::Read(KERNEL_BTF.into(), error)),
+            },
+            Err(error) => Err(BtfError::Read(KERNEL_BTF.into(), error)),
+        }
+    }
+
+    /// Reads types from a file: bare, or an image that has them in a section.
+    fn of_file(path: PathBuf) -> Result<Btf, BtfError> {
+        let bytes = match types_of(&path) {
+            Ok(bytes) => bytes.ok_or_else(|| BtfError::NoTypes(path.clone()))?,
+            Err(error) => return Err(BtfError::Read(path, error)),
+        };
+        Ok(Btf { source: Some(path), ..Btf::parse(bytes)? })
+    }
+
+    /// The file that they are from; `None` if the kernel itself showed them.
+    pub fn source(&self) -> Option<&Path> {
+        self.source.as_deref()
     }
 
     /// Indexes the bytes of a `.BTF` section.
     pub fn parse(bytes: Vec<u8>) -> Result<Btf, BtfError> {
-        let mut btf = Btf { bytes, strings: 0, types: vec![0], structs: HashMap::new() };
-        if btf.u32(0).is_none_or(|word| word & 0xffff != 0xeb9f) {
+        let mut btf = Btf { bytes, strings: 0, types: vec![0], structs: HashMap::new(), source: None };
+        if btf.u32(0).is_none_or(|word| word as u16 != MAGIC) {
             return Err(BtfError::Malformed("wrong magic number"));
         }
         let header = |at| btf.u32(at).ok_or(BtfError::Malformed("short header"));
@@ -107,6 +176,11 @@ impl Btf {
             at = Member { bit: at.bit + inner.bit, ..inner };
         }
         Ok(at)
+    }
+
+    /// Whether this kernel has such a structure.
+    pub fn has_struct(&self, name: &str) -> bool {
+        self.structs.contains_key(name)
     }
 
     /// Number of parameters of the function type behind a typedef to a function pointer, such as
@@ -184,6 +258,33 @@ impl Btf {
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
         std::str::from_utf8(&bytes[..end]).unwrap_or("")
     }
+}
+
+/// The bytes of the types in a file: all of it, or those of a section, if it has one. Images are large, so only that is read.
+fn types_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("no regular file"));
+    }
+    let mut magic = [0; 2];
+    let is_bare = file.read_exact(&mut magic).is_ok() && u16::from_ne_bytes(magic) == MAGIC;
+    file.rewind()?;
+    if is_bare {
+        let mut bytes = Vec::new();
+        file.take(MOST_BYTES).read_to_end(&mut bytes)?;
+        return Ok(Some(bytes));
+    }
+    let file = object::ReadCache::new(file);
+    let Ok(image) = object::File::parse(&file) else { return Ok(None) };
+    let section = image.section_by_name(".BTF").filter(|section| section.size() <= MOST_BYTES);
+    Ok(section.and_then(|section| Some(section.data().ok()?.to_vec())))
+}
+
+/// An installed image of the running kernel.
+fn installed() -> Option<PathBuf> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    let paths = IMAGES.map(|(before, after)| PathBuf::from(format!("{before}{}{after}", release.trim())));
+    paths.into_iter().find(|path| path.is_file())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! each is asked of the kernel's own types, and in the end by loading.
 
 use super::btf::Btf;
-use super::kernel::{Filter, Kernel, KernelError};
-use super::object::{NoKernelPrograms, hashed_object, object};
+use super::kernel::{Filter, Kernel, KernelError, Kind};
+use super::object::{NoKernelPrograms, hashed_object, object, untyped_object};
 use super::settings;
 use profiler_common::settings::Settings;
 
@@ -28,10 +28,12 @@ enum Sign {
     Helper(&'static str),
     /// See [`settings::memory_reads`].
     MemoryReads,
+    /// The kernel shows its types itself.
+    Types,
 }
 
 /// All of them, those that came last at the end.
-pub static ALL: [&Feature; 5] = [&MEMORY, &TASK_STORAGE, &CURRENT_TASK, &TASK_REGISTERS, &SLEEPERS];
+pub static ALL: [&Feature; 6] = [&MEMORY, &TYPES, &TASK_STORAGE, &CURRENT_TASK, &TASK_REGISTERS, &SLEEPERS];
 
 /// What lockdown=confidentiality takes away. Without it either object loads, and does without.
 pub static MEMORY: Feature = Feature {
@@ -41,6 +43,17 @@ pub static MEMORY: Feature = Feature {
     needed: false,
     without: "stacks of programs are walked by the kernel, by frame pointers alone; sockets, pipes and files behind `read` and \
               `write` are `other`; each kernel stack is walked afresh",
+};
+
+/// Without it the third object is loaded, which goes by addresses: what lies where, a file has to tell.
+pub static TYPES: Feature = Feature {
+    name: "types of its own (CONFIG_DEBUG_INFO_BTF)",
+    since: "always, if it is built so",
+    sign: Sign::Types,
+    needed: true,
+    without: "taken from the kernel's image with debug information, where distributions install it, or from the file that \
+              `PROFILERD_BTF` names; at most 4096 threads at a time; threads that sleep from before the capture to its end have no \
+              stack; not under lockdown=confidentiality",
 };
 
 /// Without it the second object is loaded, as it is without each of the next two.
@@ -105,6 +118,7 @@ impl Feature {
         match self.sign {
             Sign::Helper(name) => btf.has_helper(name),
             Sign::MemoryReads => settings::memory_reads(),
+            Sign::Types => btf.source().is_none(),
         }
     }
 }
@@ -113,25 +127,33 @@ impl Feature {
 pub struct Loaded {
     /// They.
     pub kernel: Kernel,
-    /// Whether they are of the object for older kernels, which keeps thread state in a table.
+    /// Whether they are of an object that keeps thread state in a table.
     pub hashed_threads: bool,
 }
 
 /// Loads the object that fits this kernel: the first one, or the one for older kernels if `hashed` asks for it, if
-/// something is missing, or if the kernel refuses the first one for a reason that we know nothing of.
+/// something is missing, or if the kernel refuses the first one for a reason that we know nothing of; and the one that does
+/// without types if they are from a file.
 ///
 /// # Errors
 /// What the kernel said of the object that it should have taken.
 pub fn load(btf: &Btf, settings: Settings, filter: &Filter, hashed: bool) -> Result<Loaded, LoadError> {
     let first = object().ok_or(NoKernelPrograms::AtAll)?;
+    if !TYPES.is_in(btf) {
+        let object = untyped_object().ok_or(NoKernelPrograms::WithoutTypes)?;
+        if !MEMORY.is_in(btf) {
+            return Err(KernelError::NoMemoryReads.into());
+        }
+        return Ok(Loaded { kernel: Kernel::load(object, Kind::Untyped, settings, filter)?, hashed_threads: true });
+    }
     let load_second = || -> Result<Loaded, LoadError> {
-        let kernel = Kernel::load(hashed_object().ok_or(NoKernelPrograms::ForOlderKernels)?, settings, filter)?;
-        Ok(Loaded { kernel, hashed_threads: true })
+        let object = hashed_object().ok_or(NoKernelPrograms::ForOlderKernels)?;
+        Ok(Loaded { kernel: Kernel::load(object, Kind::Typed, settings, filter)?, hashed_threads: true })
     };
     if hashed || !takes_first_object(btf) {
         return load_second();
     }
-    match Kernel::load(first, settings, filter) {
+    match Kernel::load(first, Kind::Typed, settings, filter) {
         Err(error @ (KernelError::Load(_) | KernelError::Program { .. })) => Ok(load_second().map_err(|_| error)?),
         loaded => Ok(Loaded { kernel: loaded?, hashed_threads: false }),
     }

@@ -1,18 +1,20 @@
 //! The kernel programs and their maps as one value: load, attach, read, stop.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{BtfTracePoint, Iter, PerfEvent, ProgramError};
+use aya::programs::{PerfEvent, ProgramError};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use aya_log::EbpfLogger;
 use profiler_common::fault;
 use profiler_common::settings::{Control, Settings, filter};
 use profiler_common::wire::{OffCpuKey, OffCpuValue};
 
+use super::btf::BTF_VARIABLE;
+use super::hooks::Hooks;
+pub use super::hooks::Kind;
 use super::pod::Plain;
 use super::sums::Sums;
 use super::tables::Tables;
@@ -68,6 +70,12 @@ pub enum KernelError {
         /// Why.
         source: aya::maps::MapError,
     },
+    /// The kernel has no types, and lets programs read nothing by address.
+    #[error("this kernel has no types of its own, and lockdown=confidentiality forbids reading kernel memory without")]
+    NoMemoryReads,
+    /// The types were read from a file, and this kernel's memory is laid out in another way.
+    #[error("the types of the kernel were read from a file, and they are another kernel's")]
+    WrongTypes,
     /// An iterator could not be read.
     #[error("cannot read the threads of this machine")]
     Iterator(#[source] std::io::Error),
@@ -84,18 +92,16 @@ pub enum KernelError {
 impl KernelError {
     /// What a person can do about it.
     pub fn remedy(&self) -> String {
-        if let KernelError::FilterFull { .. } = self {
-            return "name fewer, or profile everything with `--all`".to_owned();
+        match self {
+            KernelError::FilterFull { .. } => "name fewer, or profile everything with `--all`".to_owned(),
+            KernelError::NoMemoryReads => "boot with lockdown=integrity".to_owned(),
+            KernelError::WrongTypes => format!("let {BTF_VARIABLE} name the types of exactly this kernel (`uname -r`)"),
+            _ => super::preflight::way_out(),
         }
-        super::preflight::way_out()
     }
 }
 
-/// Programs on scheduler hooks: the program's name and its tracepoint.
-const SCHED: &[&str] = &["sched_waking", "sched_wakeup_new", "sched_process_exec", "sched_switch"];
 const SAMPLER: &str = "cpu_sample";
-const THREADS: &str = "threads";
-const SLEEPERS: &str = "sleepers";
 
 /// Loaded programs. Dropping it detaches and frees everything; so does the end of the process.
 pub struct Kernel {
@@ -114,7 +120,7 @@ pub struct Kernel {
     window: u32,
     window_ns: u64,
     detail: Detail,
-    has_sleepers: bool,
+    hooks: Hooks,
     /// By CPU.
     sampling: BTreeMap<u32, PerfEventLinkId>,
     rate_hz: u64,
@@ -122,7 +128,7 @@ pub struct Kernel {
 
 impl Kernel {
     /// Loads every program and fills the filter. Nothing is attached yet.
-    pub fn load(object: &[u8], mut settings: Settings, wanted: &Filter) -> Result<Kernel, KernelError> {
+    pub fn load(object: &[u8], kind: Kind, mut settings: Settings, wanted: &Filter) -> Result<Kernel, KernelError> {
         settings.filter = (if wanted.pids.is_empty() { 0 } else { filter::PIDS })
             | (if wanted.comms.is_empty() { 0 } else { filter::COMMS })
             | (if wanted.cgroups.is_empty() { 0 } else { filter::CGROUPS })
@@ -140,7 +146,9 @@ impl Kernel {
                 Some(errno) => KernelError::NotPermitted(errno),
                 None => KernelError::Load(Box::new(error)),
             })?;
-        let has_sleepers = load_programs(&mut ebpf)?;
+        let hooks = Hooks::load(&mut ebpf, kind)?;
+        let sampler: &mut PerfEvent = program(&mut ebpf, SAMPLER)?;
+        sampler.load().map_err(|source| KernelError::Program { program: SAMPLER, source: Box::new(source) })?;
         let mut kernel = Kernel {
             ring: RingBuf::try_from(take(&mut ebpf, "RING")?).map_err(in_map("RING"))?,
             control: Array::try_from(take(&mut ebpf, "CONTROL")?).map_err(in_map("CONTROL"))?,
@@ -157,7 +165,7 @@ impl Kernel {
             window: 0,
             window_ns: 0,
             detail: Detail::default(),
-            has_sleepers,
+            hooks,
             sampling: BTreeMap::new(),
             rate_hz: 0,
             ebpf,
@@ -195,36 +203,24 @@ impl Kernel {
     /// Attaches the scheduler hooks. From now on switches of accounted threads are booked; threads
     /// become accounted by [`Kernel::read_threads`].
     pub fn attach(&mut self) -> Result<(), KernelError> {
-        for name in SCHED.iter().copied() {
-            let program: &mut BtfTracePoint = program(&mut self.ebpf, name)?;
-            program.attach().map_err(|source| KernelError::Attach { program: name, source: Box::new(source) })?;
-        }
-        Ok(())
+        self.hooks.attach(&mut self.ebpf)
     }
 
     /// Visits every thread: starts those that the filter names and that are not accounted yet, and
-    /// returns the totals of all that are, as `ThreadTotals` back to back.
+    /// returns the totals of all that are, as records back to back; beside what else was in the ring, if that is how they come.
     pub fn read_threads(&mut self) -> Result<Vec<u8>, KernelError> {
-        self.iterate(THREADS)
+        let ring = &mut self.ring;
+        self.hooks.visit_threads(&mut self.ebpf, |bytes| {
+            while let Some(record) = ring.next() {
+                bytes.extend_from_slice(&record);
+            }
+        })
     }
 
     /// Takes the stacks of threads that are asleep since before accounting began. Returns them as
     /// `StackRecord`s back to back; nothing on kernels without sleepable iterators (before 5.18).
     pub fn read_sleepers(&mut self) -> Result<Vec<u8>, KernelError> {
-        if self.has_sleepers { self.iterate(SLEEPERS) } else { Ok(Vec::new()) }
-    }
-
-    fn iterate(&mut self, name: &'static str) -> Result<Vec<u8>, KernelError> {
-        let iterator: &mut Iter = program(&mut self.ebpf, name)?;
-        let attach = |source| KernelError::Attach { program: name, source: Box::new(source) };
-        let link = iterator.attach().map_err(attach)?;
-        let link = iterator.take_link(link).map_err(attach)?;
-        let mut bytes = Vec::new();
-        link.into_file()
-            .map_err(|error| KernelError::Iterator(std::io::Error::other(error)))?
-            .read_to_end(&mut bytes)
-            .map_err(KernelError::Iterator)?;
-        Ok(bytes)
+        self.hooks.visit_sleepers(&mut self.ebpf)
     }
 
     /// Starts sampling on every CPU that is online, `rate_hz` times a second.
@@ -405,24 +401,7 @@ fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<std::io::Error> 
     None
 }
 
-/// Returns whether the program that only newer kernels take was taken, too.
-fn load_programs(ebpf: &mut Ebpf) -> Result<bool, KernelError> {
-    let types =
-        aya::Btf::from_sys_fs().map_err(|error| KernelError::Load(Box::new(aya::EbpfError::BtfError(error))))?;
-    let refused = |name| move |source| KernelError::Program { program: name, source: Box::new(source) };
-    for name in SCHED.iter().copied() {
-        let program: &mut BtfTracePoint = program(ebpf, name)?;
-        program.load(name, &types).map_err(refused(name))?;
-    }
-    let iterator: &mut Iter = program(ebpf, THREADS)?;
-    iterator.load("task", &types).map_err(refused(THREADS))?;
-    let sampler: &mut PerfEvent = program(ebpf, SAMPLER)?;
-    sampler.load().map_err(refused(SAMPLER))?;
-    let sleepers: &mut Iter = program(ebpf, SLEEPERS)?;
-    Ok(sleepers.load("task", &types).is_ok())
-}
-
-fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
 {
@@ -430,7 +409,7 @@ where
     program.try_into().map_err(|_| KernelError::Missing(name))
 }
 
-fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<aya::maps::Map, KernelError> {
+pub(super) fn take(ebpf: &mut Ebpf, map: &'static str) -> Result<aya::maps::Map, KernelError> {
     ebpf.take_map(map).ok_or(KernelError::Missing(map))
 }
 
@@ -438,7 +417,7 @@ fn in_sampler(source: ProgramError) -> KernelError {
     KernelError::Attach { program: SAMPLER, source: Box::new(source) }
 }
 
-fn in_map(map: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
+pub(super) fn in_map(map: &'static str) -> impl Fn(aya::maps::MapError) -> KernelError {
     move |source| KernelError::Map { map, source }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod features;
+mod hooks;
 pub mod kernel;
 pub mod mappings;
 pub mod object;

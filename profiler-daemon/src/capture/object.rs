@@ -9,6 +9,9 @@ pub enum NoKernelPrograms {
     /// They need more than this kernel has, and there are none for less.
     #[error("on this processor kernels before Linux 6.1 are not supported")]
     ForOlderKernels,
+    /// The kernel has no types of its own, and there are none that do without.
+    #[error("on this processor kernels built without CONFIG_DEBUG_INFO_BTF are not supported")]
+    WithoutTypes,
 }
 
 impl NoKernelPrograms {
@@ -17,6 +20,7 @@ impl NoKernelPrograms {
         match self {
             NoKernelPrograms::AtAll => "build with `cargo xtask build`",
             NoKernelPrograms::ForOlderKernels => "use a newer kernel",
+            NoKernelPrograms::WithoutTypes => "use a kernel built with it",
         }
     }
 }
@@ -32,6 +36,18 @@ pub fn object() -> Option<&'static [u8]> {
 pub fn hashed_object() -> Option<&'static [u8]> {
     EMBEDDED_HASHED
 }
+
+/// The variant for kernels without types of their own, which keeps thread state in a hash as well. There is none for aarch64.
+pub fn untyped_object() -> Option<&'static [u8]> {
+    EMBEDDED_UNTYPED
+}
+
+#[cfg(all(kernel_programs, not(target_arch = "aarch64")))]
+static EMBEDDED_UNTYPED: Option<&[u8]> =
+    Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profilerd-untyped.o")));
+
+#[cfg(not(all(kernel_programs, not(target_arch = "aarch64"))))]
+static EMBEDDED_UNTYPED: Option<&[u8]> = None;
 
 #[cfg(all(kernel_programs, not(target_arch = "aarch64")))]
 static EMBEDDED_HASHED: Option<&[u8]> =

@@ -1,7 +1,7 @@
 //! Wire types as map keys and values. The contract crate has no dependencies, so it cannot say
 //! itself that its types are plain bytes.
 
-use profiler_common::settings::{Control, Settings};
+use profiler_common::settings::{Control, Settings, Visit};
 use profiler_common::unwind::{ProcessMappings, Rule, SLAB_WORDS};
 use profiler_common::wire::{OffCpuMapKey, OffCpuValue};
 
@@ -20,4 +20,4 @@ macro_rules! plain {
     };
 }
 
-plain!(Settings, Control, OffCpuMapKey, OffCpuValue, Rule, ProcessMappings, [u32; SLAB_WORDS]);
+plain!(Settings, Control, Visit, OffCpuMapKey, OffCpuValue, Rule, ProcessMappings, [u32; SLAB_WORDS]);

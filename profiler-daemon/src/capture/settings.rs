@@ -39,6 +39,10 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         task_status: byte(&["task_struct", "thread_info", machine::THREAD_STATUS])?,
         task_stack: task("stack")?,
         regs_syscall: byte(&["pt_regs", machine::SYSTEM_CALL])?,
+        task_tasks: task("tasks")?,
+        task_signal: task("signal")?,
+        signal_threads: byte(&["signal_struct", "thread_head"])?,
+        task_node: task("thread_node")?,
         ..throttling(&byte)
     };
     Ok(Settings {
@@ -53,7 +57,9 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         kernel_stacks: 1,
         walk_budget_ns: WALK_BUDGET_NS,
         tick_ns: tick_ns(),
-        has_task_pt_regs: btf.has_helper("BPF_FUNC_task_pt_regs").into(),
+        // It takes a task by its type.
+        has_task_pt_regs: (btf.has_helper("BPF_FUNC_task_pt_regs") && btf.source().is_none()).into(),
+        pads_registers: btf.has_struct("fred_cs").into(),
         offsets,
         ..Settings::default()
     })

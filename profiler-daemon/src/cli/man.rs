@@ -6,6 +6,8 @@ use clap::CommandFactory;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
+use crate::capture::btf::BTF_VARIABLE;
+
 use super::args::{COMMAND_EXIT, Cli, EXAMPLES, EXIT_CODES};
 
 /// Writes the page in roff.
@@ -94,6 +96,12 @@ fn environment(out: &mut dyn Write) -> io::Result<()> {
     roff.control("TP", []);
     roff.text([bold("NO_COLOR")]);
     roff.text([roman("If set and not empty, nothing is coloured unless --color always is given.")]);
+    roff.control("TP", []);
+    roff.text([bold(BTF_VARIABLE)]);
+    roff.text([roman(
+        "File with the types of this kernel, to be used in place of those that the kernel shows: its vmlinux with a section .BTF, \
+         or what pahole --btf_encode_detached made of it.",
+    )]);
     roff.to_writer(out)
 }
 

@@ -112,9 +112,7 @@ impl PipelineError {
     pub fn remedy(&self) -> Option<String> {
         match self {
             PipelineError::Object(error) => Some(error.remedy().to_owned()),
-            PipelineError::Btf(_) => {
-                Some("use a kernel built with CONFIG_DEBUG_INFO_BTF; `profilerd doctor` says more".to_owned())
-            }
+            PipelineError::Btf(error) => Some(error.remedy()),
             PipelineError::Kernel(error) => Some(error.remedy()),
             PipelineError::Mappings(error) => Some(error.remedy()),
             PipelineError::Cgroup(error) => error.remedy(),

@@ -30,6 +30,8 @@ pub(crate) use workload::{Truth, c_compiler, truths, workload};
 /// each other.
 pub(crate) struct Kernel {
     binary: PathBuf,
+    /// Whether the kernel's types are read from a file, as where the kernel has none.
+    types_of_file: bool,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn kernel() -> Option<Kernel> {
     };
     // A test that failed has nothing to say about the next one.
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    Some(Kernel { binary, _alone: alone })
+    Some(Kernel { binary, types_of_file: false, _alone: alone })
 }
 
 /// The first of these programs that is installed, by name or path. `None` if there is none, which

@@ -43,7 +43,15 @@ impl Kernel {
     pub(crate) fn profilerd<S: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments);
+        if self.types_of_file {
+            command.env("PROFILERD_BTF", "/sys/kernel/btf/vmlinux");
+        }
         command
+    }
+
+    /// The same kernel, as if it had no types of its own.
+    pub(crate) fn without_types(self) -> Kernel {
+        Kernel { types_of_file: true, ..self }
     }
 
     /// Profiles with these arguments and returns the JSON report and what was printed. The ledger is

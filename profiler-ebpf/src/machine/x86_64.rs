@@ -46,6 +46,18 @@ pub(super) fn is_exact(regs: Regs, syscall: i32) -> bool {
     syscall < 0 || unsafe { reg!(regs, rip) != reg!(regs, rcx) }
 }
 
+/// Where the registers lie that seem to lie at `regs`: a kernel for processors with FRED leaves room above them. The
+/// selector of their code tells, whose lowest bits are set in user mode, where a stack pointer's are not.
+/// Source: `TOP_OF_KERNEL_STACK_PADDING`, arch/x86/include/asm/thread_info.h.
+#[cfg(feature = "hashed-threads")]
+#[inline(always)]
+pub(crate) fn below_padding(regs: Regs) -> Regs {
+    const USER: u64 = 3;
+    const PADDING: u64 = 16;
+    // SAFETY: as in `main_registers`.
+    if unsafe { reg!(regs, cs) } & USER == USER { regs } else { regs - PADDING }
+}
+
 /// The saved number of the system call, negative outside of one.
 #[inline(always)]
 pub(crate) fn system_call(regs: Regs) -> i64 {

@@ -4,3 +4,4 @@ mod cpu;
 mod sched;
 mod sums;
 mod task;
+mod visit;

@@ -3,8 +3,10 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+#[cfg(not(feature = "untyped"))]
 use aya_ebpf::macros::btf_tracepoint;
-use aya_ebpf::programs::BtfTracePointContext;
+#[cfg(feature = "untyped")]
+use aya_ebpf::macros::raw_tracepoint;
 use profiler_common::settings::Control;
 use profiler_common::wire::{Wait, sampling, tag, thread_flag, waker_flag};
 use profiler_common::{class, fault};
@@ -14,6 +16,7 @@ use profiler_ebpf::rules::ledger::Missed;
 use profiler_ebpf::rules::memo::NO_DESCRIPTOR;
 use profiler_ebpf::rules::sums::Place;
 
+use crate::hook::Hook;
 use crate::maps::{Scratch, Thread, control, scratch, setting};
 use crate::programs::sums;
 use crate::programs::task::write_totals;
@@ -23,8 +26,9 @@ use crate::task::{self, TASK_DEAD, Task};
 use crate::{emit, lend, machine, threads};
 
 /// A CPU goes from one thread to another: the one's run ends, the other's wait ends.
-#[btf_tracepoint(function = "sched_switch")]
-pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "untyped"), btf_tracepoint(function = "sched_switch"))]
+#[cfg_attr(feature = "untyped", raw_tracepoint(tracepoint = "sched_switch"))]
+pub(crate) fn sched_switch(ctx: Hook) -> i32 {
     let prev: Task = ctx.arg::<*const task_struct>(1).cast_mut();
     let next: Task = ctx.arg::<*const task_struct>(2).cast_mut();
     let (Some(control), Some(scratch)) = (control(), scratch(scratch::SWITCH)) else { return 0 };
@@ -67,14 +71,7 @@ pub(crate) fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn switch_out(
-    ctx: &BtfTracePointContext,
-    scratch: &mut Scratch,
-    prev: Task,
-    thread: &mut Thread,
-    now_ns: u64,
-    control: Control,
-) {
+fn switch_out(ctx: &Hook, scratch: &mut Scratch, prev: Task, thread: &mut Thread, now_ns: u64, control: Control) {
     let preempted: bool = ctx.arg::<u64>(0) & 1 != 0;
     let state = prev_state(ctx, prev);
     let regs = regs::of(prev);
@@ -142,7 +139,7 @@ fn launder(room: &mut u64, value: u64) -> u64 {
 
 /// The scheduler state that the leaving thread has.
 #[inline(always)]
-fn prev_state(ctx: &BtfTracePointContext, prev: Task) -> u32 {
+fn prev_state(ctx: &Hook, prev: Task) -> u32 {
     if setting!(switch_has_state) != 0 { ctx.arg::<u64>(3) as u32 } else { task::state(prev) }
 }
 
@@ -208,8 +205,9 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
 /// A thread is being woken. This hook, not `sched_wakeup`, since it always runs where the waker is: a
 /// remote wake-up completes in an interrupt on the sleeper's CPU. It may overtake the sleeper's own
 /// switch-out, which the ledger knows.
-#[btf_tracepoint(function = "sched_waking")]
-pub(crate) fn sched_waking(ctx: BtfTracePointContext) -> i32 {
+#[cfg_attr(not(feature = "untyped"), btf_tracepoint(function = "sched_waking"))]
+#[cfg_attr(feature = "untyped", raw_tracepoint(tracepoint = "sched_waking"))]
+pub(crate) fn sched_waking(ctx: Hook) -> i32 {
     let woken: Task = ctx.arg::<*const task_struct>(0).cast_mut();
     let Some(thread) = threads::get(woken) else { return 0 };
     if control().is_none_or(|control| control.stop_ns != 0) {

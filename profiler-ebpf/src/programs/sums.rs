@@ -5,11 +5,9 @@
 //! After the end nothing changes a sum any more, so a thread that is read and then ends, and says its
 //! sums twice, says the same twice.
 
-use aya_ebpf::bindings::{BPF_NOEXIST, seq_file};
-use aya_ebpf::helpers::generated::bpf_seq_write;
-use core::mem::offset_of;
+use aya_ebpf::bindings::BPF_NOEXIST;
 use profiler_common::fault;
-use profiler_common::wire::{OffCpu, OffCpuKey, OffCpuValue, tag};
+use profiler_common::wire::{OffCpu, OffCpuKey, tag};
 use profiler_ebpf::rules::sums::{self, Place, SLOTS};
 
 use crate::emit;
@@ -153,28 +151,29 @@ pub(super) extern "C" fn to_ring(scratch: ScratchArg, thread: ThreadArg) -> u32 
     0
 }
 
-/// Writes the copy of a thread's sums that is in working memory to an iterator's file.
-#[inline(always)]
-pub(super) fn to_file(scratch: &mut Scratch, seq: *mut seq_file) {
-    const VALUE: usize = offset_of!(OffCpu, value);
+/// Sends the copy of a thread's sums that is in working memory.
+#[cfg(feature = "untyped")]
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn copy_to_ring(scratch: ScratchArg) -> u32 {
+    // SAFETY: as in `add_elsewhere`.
+    let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     let mut slot = 0;
     while slot < SLOTS {
-        let value = &scratch.thread.sums.values[slot];
-        if value.count != 0 {
+        if scratch.thread.sums.values[slot].count != 0 {
             fill(&mut scratch.sum, &scratch.thread.sums.places[slot]);
-            // SAFETY: both parts of the record lie in working memory and stay during the call.
-            unsafe {
-                bpf_seq_write(seq, (&raw const scratch.sum).cast(), VALUE as u32);
-                bpf_seq_write(seq, (&raw const *value).cast(), size_of::<OffCpuValue>() as u32);
-            }
+            scratch.sum.value = scratch.thread.sums.values[slot];
+            // SAFETY: a whole record.
+            unsafe { emit::record(&raw const scratch.sum, size_of::<OffCpu>(), fault::RING_FULL_THREAD) };
         }
         slot += 1;
     }
+    0
 }
 
 /// Completes the part of a record that comes before its sums.
 #[inline(always)]
-fn fill(sum: &mut OffCpu, from: &Place) {
+pub(super) fn fill(sum: &mut OffCpu, from: &Place) {
     sum.header.tag = tag::OFF_CPU;
     sum.header.cpu = 0;
     sum.header.at_ns = 0;

@@ -9,14 +9,14 @@ mod budget;
 mod kernel;
 mod memo;
 mod send;
+#[cfg(not(feature = "untyped"))]
+mod sleeper;
 mod walk;
 
-use aya_ebpf::bindings::{BPF_ANY, seq_file};
-use aya_ebpf::helpers::generated::{bpf_copy_from_user_task, bpf_get_task_stack};
+use aya_ebpf::bindings::BPF_ANY;
 use core::ffi::c_void;
 use profiler_common::fault::{self, counter};
-use profiler_common::limits::KERNEL_FRAMES;
-use profiler_common::wire::{frame, outcome, sampling, stack_kind};
+use profiler_common::wire::{frame, outcome, sampling};
 use profiler_ebpf::rules::memo::MODE_UNKNOWN;
 
 use crate::emit;
@@ -25,13 +25,14 @@ use crate::machine;
 use crate::maps::{PROCESSES, Scratch, Thread, scratch, setting};
 use crate::memory;
 use crate::regs::{self, Regs};
-use crate::task::Task;
 use budget::{choose, ration};
-use kernel::{finish_kernel, walk_kernel, walk_user_by_kernel};
+use kernel::{walk_kernel, walk_user_by_kernel};
 use memo::{recall_kernel, recall_user, remember_kernel, remember_user};
-use send::{fill, id_of_kernel, id_of_user, send_kernel, send_user, write};
-use walk::{walk_some, walk_user, went};
+use send::{id_of_kernel, id_of_user, send_kernel, send_user};
+use walk::walk_user;
 
+#[cfg(not(feature = "untyped"))]
+pub(crate) use sleeper::of_sleeper;
 pub(crate) use walk::Walk;
 
 /// Whose stack: what its id depends on besides the addresses.
@@ -212,59 +213,8 @@ pub(crate) fn kernel(scratch: &mut Scratch, context: *mut c_void) -> u64 {
 
 /// Kernel addresses mean the same in every process.
 const KERNEL: Owner = Owner { pid: 0, generation: 0 };
-/// Runs of steps for the stack of a sleeper: enough for its frames and the windows between them.
-const SLEEPER_TURNS: u32 = 128;
 /// In `sched_switch` the first frames are our own program and its trampoline.
 const SWITCH_SKIP: u64 = 2;
-/// Ids of the user and the kernel stack of a task that sleeps, and that is not the current one; 0 for
-/// what cannot be had. Writes the stacks to the iterator's file. For sleepable programs only.
-#[inline(always)]
-pub(crate) fn of_sleeper(
-    scratch: &mut Scratch,
-    task: Task,
-    regs: Regs,
-    syscall: i32,
-    owner: Owner,
-    seq: *mut seq_file,
-) -> (u64, u64) {
-    scratch.regs = machine::registers(regs, syscall);
-    scratch.owner = owner;
-    let mut user_stack = 0;
-    if scratch.regs.ip & frame::ADDRESS != 0 {
-        machine::all_registers(regs, &mut scratch.walk.leaf);
-        walk::start(scratch);
-        let mut turn = 0;
-        while turn < SLEEPER_TURNS {
-            turn += 1;
-            let went = walk_some(lend::scratch(scratch));
-            if went == went::OVER {
-                break;
-            }
-            if went == went::MISSING {
-                walk::fetch(scratch, |into, bytes, from| {
-                    // SAFETY: the window has room for the bytes; the iterator holds the task.
-                    unsafe { bpf_copy_from_user_task(into, bytes, from as *const c_void, task, 0) == 0 }
-                });
-            }
-        }
-        walk::finish(scratch);
-        user_stack = id_of_user(lend::scratch(scratch));
-        fill(&mut scratch.user.record, stack_kind::USER, owner, user_stack);
-        write(&scratch.user, seq);
-    }
-    let buffer = &mut scratch.kernel;
-    let size = size_of::<[u64; KERNEL_FRAMES]>() as u32;
-    // SAFETY: the helper writes at most the size given; the iterator holds the task.
-    let bytes = unsafe { bpf_get_task_stack(task, buffer.frames.as_mut_ptr().cast(), size, 0) };
-    if bytes <= 0 {
-        return (user_stack, 0);
-    }
-    finish_kernel(&mut buffer.record, bytes as u32);
-    let kernel_stack = id_of_kernel(lend::scratch(scratch));
-    fill(&mut scratch.kernel.record, stack_kind::KERNEL, KERNEL, kernel_stack);
-    write(&scratch.kernel, seq);
-    (user_stack, kernel_stack)
-}
 
 #[inline(always)]
 fn verify(recalled: u64, walked: u64) {

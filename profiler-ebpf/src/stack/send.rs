@@ -1,7 +1,7 @@
 //! Stacks become ids: hashed, and sent once.
 
-use aya_ebpf::bindings::{BPF_ANY, seq_file};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_seq_write};
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use profiler_common::fault;
 use profiler_common::wire::{StackRecord, stack_kind, tag};
 use profiler_ebpf::rules::memo;
@@ -87,15 +87,9 @@ fn send<const N: usize>(buffer: &StackBuffer<N>) -> u64 {
     id
 }
 
-#[inline(always)]
-pub(super) fn write<const N: usize>(buffer: &StackBuffer<N>, seq: *mut seq_file) {
-    // SAFETY: as in `send`; `seq` is the iterator's file.
-    unsafe { bpf_seq_write(seq, (&raw const *buffer).cast(), bytes(buffer) as u32) };
-}
-
 /// Size of the record with its frames.
 #[inline(always)]
-fn bytes<const N: usize>(buffer: &StackBuffer<N>) -> usize {
+pub(super) fn bytes<const N: usize>(buffer: &StackBuffer<N>) -> usize {
     let frames = buffer.record.frames as usize;
     size_of::<StackRecord>() + if frames > N { N } else { frames } * 8
 }

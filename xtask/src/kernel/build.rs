@@ -14,7 +14,8 @@ use crate::workspace;
 
 /// An object that we ship: its name, and features of `profiler-ebpf`.
 type Variant = (&'static str, &'static [&'static str]);
-const VARIANTS: &[Variant] = &[(DAEMON, &[]), ("profilerd-hashed", &["hashed-threads"])];
+const VARIANTS: &[Variant] =
+    &[(DAEMON, &[]), ("profilerd-hashed", &["hashed-threads"]), ("profilerd-untyped", &["untyped"])];
 /// The variant whose path the daemon's build is told; the others lie beside it.
 const DAEMON: &str = "profilerd";
 
@@ -26,7 +27,7 @@ const PROFILE: &str = "bpf";
 /// overridden by the compiler. BTF comes from the debug information.
 const FLAGS: &str = "-C debuginfo=2 -C target-cpu=v3 -C link-arg=--btf -C linker=bpf-linker";
 
-/// The variants for a processor. The second one needs places of x86-64 where old kernels have no helpers.
+/// The variants for a processor. All but the first one need places of x86-64 where kernels have no helpers.
 fn variants(machine: Machine) -> &'static [Variant] {
     match machine {
         Machine::X86_64 => VARIANTS,

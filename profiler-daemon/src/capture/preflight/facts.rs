@@ -1,10 +1,12 @@
 //! What was found on this machine, before any judgement.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
 use super::rights::Rights;
 use super::try_call;
+use crate::capture::btf::{Btf, BtfError, KERNEL_BTF};
 use crate::capture::settings;
 
 /// KiB of the map that stands for all maps of a capture.
@@ -24,8 +26,8 @@ pub(super) struct Facts {
     pub(super) rights: Rights,
     pub(super) host_users: bool,
     pub(super) host_pids: bool,
-    /// Reading the kernel's types.
-    pub(super) btf: Attempt,
+    /// Whether there are types of the kernel to read.
+    pub(super) types: Result<(), NoTypes>,
     pub(super) small_map: Attempt,
     pub(super) large_map: Attempt,
     /// Bytes that may be locked; `None` if there is no limit.
@@ -48,7 +50,7 @@ impl Facts {
             rights: Rights::parse(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
             host_users: namespace_is("user", HOST_USER_NAMESPACE),
             host_pids: host_pids(),
-            btf: attempt(read_one_byte("/sys/kernel/btf/vmlinux")),
+            types: Btf::of_kernel().map(drop).map_err(NoTypes::from),
             large_map: if small_map.is_ok() { attempt(try_call::kernel_map(LARGE_MAP_KIB)) } else { small_map },
             small_map,
             locked_bytes: try_call::memory_limit(),
@@ -76,9 +78,28 @@ fn namespace_is(kind: &str, host: &str) -> bool {
     fs::read_link(format!("/proc/self/ns/{kind}")).is_ok_and(|link| link.as_os_str() == host)
 }
 
-/// Opening alone may succeed where reading is refused.
-fn read_one_byte(path: &str) -> io::Result<()> {
-    File::open(path)?.read_exact(&mut [0])
+/// Why there are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NoTypes {
+    pub(super) reason: String,
+    pub(super) remedy: String,
+}
+
+impl From<BtfError> for NoTypes {
+    fn from(error: BtfError) -> NoTypes {
+        let is_kernels = |path: &Path| path == Path::new(KERNEL_BTF);
+        match &error {
+            BtfError::Read(path, cause) if is_kernels(path) && cause.kind() == io::ErrorKind::NotFound => {
+                NoTypes { reason: format!("{KERNEL_BTF} is missing"), remedy: error.remedy() }
+            }
+            BtfError::Read(path, _) if is_kernels(path) => NoTypes {
+                reason: format!("{KERNEL_BTF} cannot be read"),
+                remedy: "run as root; in a container, mount the host's /sys".to_owned(),
+            },
+            BtfError::Read(_, cause) => NoTypes { reason: format!("{error}: {cause}"), remedy: error.remedy() },
+            _ => NoTypes { reason: error.to_string(), remedy: error.remedy() },
+        }
+    }
 }
 
 fn number(path: &str) -> Option<i32> {

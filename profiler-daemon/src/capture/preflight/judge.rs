@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::facts::Facts;
+use super::facts::{Facts, NoTypes};
 use super::programs::Programs;
 use super::rights::Right;
 use crate::capture::features::TASK_STORAGE;
@@ -67,16 +67,8 @@ fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
     const NAME: &str = "kernel programs";
     let verdict = if let Some((reason, remedy)) = programs_refused(facts) {
         no(NAME, reason, Some(&remedy))
-    } else if let Err(errno) = facts.btf {
-        let (reason, remedy) = if errno == libc::ENOENT {
-            (
-                "/sys/kernel/btf/vmlinux is missing",
-                "a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all large distributions ship",
-            )
-        } else {
-            ("/sys/kernel/btf/vmlinux cannot be read", "run as root; in a container, mount the host's /sys")
-        };
-        no(NAME, reason, Some(remedy))
+    } else if let Err(NoTypes { reason, remedy }) = &facts.types {
+        no(NAME, reason.clone(), Some(remedy))
     } else if facts.large_map.is_err() {
         let limit = facts.locked_bytes.map(|bytes| format!(" of {} KiB", bytes >> 10)).unwrap_or_default();
         no(
@@ -88,8 +80,15 @@ fn kernel_programs(facts: &Facts, programs: &Programs) -> Capability {
         )
     } else {
         match programs {
-            Programs::Loaded { names, took, .. } => {
-                yes(NAME, format!("{} loaded and removed again in {} ms", names.len(), took.as_millis()))
+            Programs::Loaded { names, took, types, .. } => {
+                let did = format!("{} loaded and removed again in {} ms", names.len(), took.as_millis());
+                match types {
+                    None => yes(NAME, did),
+                    Some(file) => {
+                        let file = file.display();
+                        partly(NAME, format!("{did}, without types of the kernel's own: those of `{file}`"), None)
+                    }
+                }
             }
             Programs::Refused { reason, remedy } => no(NAME, reason, Some(remedy)),
         }
@@ -160,7 +159,7 @@ pub(super) fn how_to_grant(facts: &Facts) -> Option<String> {
 
 /// What keeps a capture from running, as far as that is known without loading anything.
 pub(super) fn obstacle(facts: &Facts) -> Option<Capability> {
-    let loaded = Programs::Loaded { names: BTreeSet::new(), took: Duration::ZERO, hashed_threads: false };
+    let loaded = Programs::Loaded { names: BTreeSet::new(), took: Duration::ZERO, hashed_threads: false, types: None };
     let verdicts = [kernel_programs(facts, &loaded), sampling_clock(signal::CPU.name, facts)];
     verdicts.into_iter().find(|verdict| verdict.support == Support::No)
 }
@@ -284,13 +283,14 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::super::rights::Rights;
     use super::*;
+    use crate::capture::btf::{BtfError, KERNEL_BTF};
 
     const MOST: &[&str] =
         &["cpu_sample", "sched_process_exec", "sched_switch", "sched_waking", "sched_wakeup_new", "threads"];
 
     fn loaded(names: &[&str]) -> Programs {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Programs::Loaded { names, took: Duration::from_millis(60), hashed_threads: false }
+        Programs::Loaded { names, took: Duration::from_millis(60), hashed_threads: false, types: None }
     }
 
     fn all_loaded() -> Programs {
@@ -302,7 +302,7 @@ mod tests {
             rights: Rights(u64::MAX),
             host_users: true,
             host_pids: true,
-            btf: Ok(()),
+            types: Ok(()),
             small_map: Ok(()),
             large_map: Ok(()),
             locked_bytes: None,
@@ -312,6 +312,10 @@ mod tests {
             kptr_restrict: Some(1),
             memory_reads: true,
         }
+    }
+
+    fn no_types(path: &str, errno: i32) -> Result<(), NoTypes> {
+        Err(BtfError::Read(path.into(), std::io::Error::from_raw_os_error(errno)).into())
     }
 
     /// What is not a plain yes: `name: support, reason`.
@@ -370,8 +374,13 @@ mod tests {
     #[test]
     fn each_obstacle_has_its_own_reason() {
         let first = |facts: Facts| judge(&facts, &refused())[0].reason.clone();
-        assert_eq!(first(Facts { btf: Err(libc::ENOENT), ..root() }), "/sys/kernel/btf/vmlinux is missing");
-        assert_eq!(first(Facts { btf: Err(libc::EACCES), ..root() }), "/sys/kernel/btf/vmlinux cannot be read");
+        let without = |errno| Facts { types: no_types(KERNEL_BTF, errno), ..root() };
+        assert_eq!(first(without(libc::ENOENT)), "/sys/kernel/btf/vmlinux is missing");
+        assert_eq!(first(without(libc::EACCES)), "/sys/kernel/btf/vmlinux cannot be read");
+        assert_eq!(
+            first(Facts { types: no_types("/nowhere", libc::ENOENT), ..root() }),
+            "cannot read the kernel's type information `/nowhere`: No such file or directory (os error 2)"
+        );
         assert_eq!(
             first(Facts { large_map: Err(libc::EPERM), locked_bytes: Some(64 << 10), ..root() }),
             "the limit of locked memory of 64 KiB is too low: before Linux 5.11 the programs' maps count as locked"
@@ -399,7 +408,7 @@ mod tests {
     #[test]
     fn what_an_old_kernel_lacks_is_told_by_its_consequence() {
         let programs = || match loaded(MOST) {
-            Programs::Loaded { names, took, .. } => Programs::Loaded { names, took, hashed_threads: true },
+            Programs::Loaded { names, took, .. } => Programs::Loaded { names, took, hashed_threads: true, types: None },
             refused @ Programs::Refused { .. } => refused,
         };
         let lacks = [
@@ -483,7 +492,7 @@ mod tests {
     fn whatever_does_not_work_says_what_to_do() {
         for (facts, programs) in [
             (Facts { rights: Rights(0), small_map: Err(libc::EPERM), ..root() }, refused()),
-            (Facts { btf: Err(libc::ENOENT), ..root() }, refused()),
+            (Facts { types: no_types(KERNEL_BTF, libc::ENOENT), ..root() }, refused()),
             (root(), refused()),
             (Facts { software_clock: Err(libc::EPERM), kernel_addresses: false, ..root() }, all_loaded()),
         ] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::capture::btf::Btf;
@@ -20,6 +21,8 @@ pub(super) enum Programs {
         took: Duration,
         /// Whether they are those for older kernels, see `features::Loaded`.
         hashed_threads: bool,
+        /// Where the kernel's types are from if not from the kernel.
+        types: Option<PathBuf>,
     },
     /// It does not.
     Refused {
@@ -41,8 +44,8 @@ fn try_load() -> Result<Programs, (Box<dyn Error>, String)> {
     let start = Instant::now();
     let known = Btf::of_kernel().and_then(|btf| settings::of_kernel(&btf).map(|settings| (btf, settings)));
     let (btf, settings) = known.map_err(|error| {
-        let remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, 5.10 or later";
-        (error.into(), remedy.to_owned())
+        let remedy = error.remedy();
+        (error.into(), remedy)
     })?;
     // Every rule is on: the verifier skips the code of those that are off.
     let filter = Filter { pids: vec![1], comms: vec![String::new()], cgroups: vec![1], all: true };
@@ -56,7 +59,8 @@ fn try_load() -> Result<Programs, (Box<dyn Error>, String)> {
     })?;
     // Only of what was loaded there is anything to say.
     let names = loaded.kernel.run_stats().into_iter().map(|(name, _, _)| name).collect();
-    Ok(Programs::Loaded { names, took: start.elapsed(), hashed_threads: loaded.hashed_threads })
+    let types = btf.source().map(Path::to_owned);
+    Ok(Programs::Loaded { names, took: start.elapsed(), hashed_threads: loaded.hashed_threads, types })
 }
 
 /// The error and its causes in one line. Of a verifier's log the last word is kept: the reason stands
