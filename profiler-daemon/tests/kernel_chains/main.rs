@@ -57,7 +57,8 @@ fn every_stack_of_a_program_is_the_one_that_its_source_says() {
     for program in programs::wanted() {
         let folder = build::build(program.name, program.build);
         let running = start(&folder, program.name, program.arguments);
-        let verdict = Verdict::of(program, &profile(&kernel, running.pid(), program.seconds));
+        let seconds = if support::is_emulated() { program.seconds / 2 } else { program.seconds };
+        let verdict = Verdict::of(program, &profile(&kernel, running.pid(), seconds));
         println!("{verdict}");
         verdict.wrong.iter().for_each(|(stack, what)| println!("    {what}: {stack}"));
         for (share, what) in [(&verdict.on_cpu, "samples"), (&verdict.off_cpu, "off-CPU time")] {

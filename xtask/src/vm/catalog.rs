@@ -21,19 +21,6 @@ pub(super) struct Row {
     pub(super) partly: &'static [&'static str],
 }
 
-impl Row {
-    /// Whether all faults are made on it: one kernel that many have today, since they take as long as all else.
-    pub(super) fn has_faults(&self) -> bool {
-        self.name == "6.12"
-    }
-
-    /// Whether all privileges are tried on it: the oldest kernel, where maps are locked memory, and one of today that has no
-    /// faults made, since these take as long.
-    pub(super) fn has_rights(&self) -> bool {
-        ["5.10", "6.18"].contains(&self.name)
-    }
-}
-
 const CLOUD: &str = "-cloud-amd64";
 const CLOUD_ARM: &str = "-cloud-arm64";
 

@@ -110,7 +110,7 @@ fn install_tools(machine: Machine) -> Result<()> {
 fn try_all(rows: &[&Row], payloads: &[Payload], folder: &Path) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let mut queue = rows.to_vec();
-    queue.sort_by_key(|row| !(row.has_faults() || row.has_rights()));
+    queue.sort_by_key(|row| !suite::is_long(row));
     let outcomes = Mutex::new(Vec::new());
     let guests = thread::available_parallelism().map_or(1, usize::from).min(rows.len());
     thread::scope(|scope| {
