@@ -222,7 +222,9 @@ fn tables_without_room_are_told_and_cost_only_callers() {
     // The dynamic linker's lazy resolver has a rule by a register that walks do not follow: it would be met as well.
     command.args(["-c", work]).arg(&compiler).arg(&source).env("LD_BIND_NOW", "1");
     let busy = Program::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()));
-    let (report, _) = kernel.record(&format!("-q --tables-memory 1MiB --pid {} --duration 12s", busy.pid()));
+    let folded = folder.path().join("stacks.folded");
+    let what = format!("-q --tables-memory 1MiB --pid {} --duration 12s -o {}", busy.pid(), folded.display());
+    let (report, _) = kernel.record(&what);
     let [evicted, refused] = ["evicted", "over_budget"].map(|what| report.loss(&format!("unwind_tables_{what}")));
     println!("{evicted} evicted, {refused} over budget; {:?}", report.stack_quality.on_cpu);
     assert_eq!(report.overhead.unwind_tables_bytes, 1 << 20, "one slab");
@@ -232,6 +234,11 @@ fn tables_without_room_are_told_and_cost_only_callers() {
     let without = ["no-unwind-info", "no-unwind-info-yet", "complete-approximate", "not-code", "read-fault"];
     let short: u64 = without.into_iter().map(samples).sum();
     assert!(short > 0, "stacks through code without table say so");
-    assert_eq!(samples("bad-rule"), 0, "and none is walked by what lay there before");
+    // glibc's vfork keeps the address that it returns to in a register, and has a rule that says so.
+    const ENDS: &str = "[unwinding stopped: bad rule];";
+    let stacks = fs::read_to_string(&folded).unwrap();
+    let ended = stacks.lines().filter_map(|line| line.split_once(ENDS)).map(|(_, inner)| inner);
+    let by_others: Vec<_> = ended.filter(|inner| !inner.starts_with("__libc_vfork")).collect();
+    assert!(by_others.is_empty(), "and none is walked by what lay there before: {by_others:?}");
     assert!(all > 100, "{all} samples");
 }
