@@ -9,7 +9,8 @@ pub const RING_FULL_STACK: u32 = 0;
 pub const RING_FULL_SAMPLE: u32 = 1;
 /// The ring was full: a single long wait was not kept. Its time is still in the sums.
 pub const RING_FULL_WAIT: u32 = 2;
-/// The ring was full: totals of an ended thread were lost, or, after the window, waits that it had summed.
+/// The ring was full: totals of an ended thread were lost, or waits that a thread had summed; on kernels without types, of any
+/// thread.
 pub const RING_FULL_THREAD: u32 = 3;
 /// The ring was full: an exec was not reported, so names of that process may be old.
 pub const RING_FULL_EXEC: u32 = 4;
@@ -27,7 +28,8 @@ pub const KERNEL_STACK: u32 = 9;
 pub const USER_STACK: u32 = 10;
 /// A memo said "same stack" and a full walk beside it disagreed (only counted in verify mode).
 pub const MEMO_WRONG: u32 = 11;
-/// The iterator read a thread's state while it was being written, and gave up after retries.
+/// A thread's state was read while it was being written, and that was given up after retries; or, on kernels without types, the
+/// list of a process' threads changed while it was read.
 pub const TORN_READ: u32 = 12;
 /// Number of faults.
 pub const COUNT: usize = 13;

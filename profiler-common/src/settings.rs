@@ -184,9 +184,9 @@ pub struct Visit {
     pub thread: u64,
     /// Where the list of its threads ends.
     pub last: u64,
-    /// 1 once the daemon's own process was met.
-    pub met_own: u64,
-    /// Its name then.
+    /// 1 if the process at which it began has the id of the one that asked for it.
+    pub own: u64,
+    /// Its name.
     pub own_comm: [u8; COMM_BYTES],
 }
 

@@ -3,8 +3,8 @@
 //! Rust has no CO-RE relocations, so the daemon looks the offsets up and hands them to the kernel
 //! programs before loading. Source of the format: Documentation/bpf/btf.rst.
 //!
-//! A kernel built without CONFIG_DEBUG_INFO_BTF has none to show. Then a file has to: the kernel's own image with debug
-//! information, or what `pahole --btf_encode_detached` made of it.
+//! A kernel built without CONFIG_DEBUG_INFO_BTF has none to show. Then a file has to: an image of it to which pahole added
+//! them, or what `pahole --btf_encode_detached` made of one with debug information.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -25,6 +25,10 @@ const IMAGES: [(&str, &str); 5] = [
     ("/usr/lib/debug/boot/vmlinux-", ""),
     ("/usr/lib/debug/lib/modules/", "/vmlinux"),
 ];
+/// No name of the kernel is as long. Source: `KSYM_NAME_LEN`, include/linux/kallsyms.h.
+const MOST_NAME_BYTES: usize = 512;
+/// Members looked at in search of one: structures with as many do not exist, malformed ones may have themselves as members.
+const MOST_MEMBERS: u32 = 1 << 20;
 /// The first two bytes of types.
 const MAGIC: u16 = 0xeb9f;
 /// Most bytes of types: those of large kernels have 10 MiB.
@@ -52,14 +56,17 @@ impl BtfError {
     pub fn remedy(&self) -> String {
         match self {
             BtfError::Read(path, _) if path == Path::new(KERNEL_BTF) => format!(
-                "install this kernel's image with debug information, or let {BTF_VARIABLE} name a file with its types; or use a \
-                 kernel built with CONFIG_DEBUG_INFO_BTF, as all large distributions ship"
+                "let {BTF_VARIABLE} name a file with this kernel's types, as `pahole --btf_encode_detached FILE vmlinux` makes it of an \
+                 image with debug information; or use a kernel built with CONFIG_DEBUG_INFO_BTF, as all large distributions ship"
             ),
             BtfError::Read(..) | BtfError::NoTypes(_) => format!(
                 "let {BTF_VARIABLE} name a file with the types of this kernel: its vmlinux with a section .BTF, or what `pahole \
                  --btf_encode_detached FILE vmlinux` makes of one with debug information"
             ),
-            BtfError::Malformed(_) | BtfError::NoMember(_) => "use a kernel of 5.10 or later".to_owned(),
+            BtfError::Malformed(_) => "use a kernel of 5.10 or later".to_owned(),
+            BtfError::NoMember(_) => format!(
+                "use a kernel of 5.10 or later; if {BTF_VARIABLE} is set, let it name the types of exactly this kernel"
+            ),
         }
     }
 }
@@ -104,7 +111,7 @@ impl Btf {
     /// # Errors
     /// There are none to be had, or they make no sense.
     pub fn of_kernel() -> Result<Btf, BtfError> {
-        if let Some(file) = std::env::var_os(BTF_VARIABLE).filter(|file| !file.is_empty()) {
+        if let Some(file) = std::env::var_os(BTF_VARIABLE).filter(|file| !file.is_empty() && !is_privileged()) {
             return Btf::of_file(file.into());
         }
         match std::fs::read(KERNEL_BTF) {
@@ -123,7 +130,10 @@ impl Btf {
             Ok(bytes) => bytes.ok_or_else(|| BtfError::NoTypes(path.clone()))?,
             Err(error) => return Err(BtfError::Read(path, error)),
         };
-        Ok(Btf { source: Some(path), ..Btf::parse(bytes)? })
+        match Btf::parse(bytes) {
+            Ok(btf) => Ok(Btf { source: Some(path), ..btf }),
+            Err(_) => Err(BtfError::NoTypes(path)),
+        }
     }
 
     /// The file that they are from; `None` if the kernel itself showed them.
@@ -172,8 +182,8 @@ impl Btf {
         let (name, members) = path.split_first().ok_or_else(missing)?;
         let mut at = Member { bit: 0, bits: 0, kind: *self.structs.get(*name).ok_or_else(missing)? };
         for member in members {
-            let inner = self.find(at.kind, member, 0).ok_or_else(missing)?;
-            at = Member { bit: at.bit + inner.bit, ..inner };
+            let inner = self.find(at.kind, member, 0, &mut 0).ok_or_else(missing)?;
+            at = Member { bit: at.bit.checked_add(inner.bit).ok_or_else(missing)?, ..inner };
         }
         Ok(at)
     }
@@ -204,7 +214,7 @@ impl Btf {
     }
 
     /// Looks into anonymous members as C does. `depth` bounds malformed input.
-    fn find(&self, id: u32, name: &str, depth: usize) -> Option<Member> {
+    fn find(&self, id: u32, name: &str, depth: usize, seen: &mut u32) -> Option<Member> {
         let id = self.resolve(id);
         if depth > 8 || !matches!(self.kind(id), KIND_STRUCT | KIND_UNION) {
             return None;
@@ -212,6 +222,10 @@ impl Btf {
         let info = self.word(id, 4);
         let has_bit_fields = info >> 31 != 0;
         for index in 0..info & 0xffff {
+            *seen += 1;
+            if *seen > MOST_MEMBERS {
+                return None;
+            }
             let at = 12 + 12 * index as usize;
             let (name_at, kind, offset) = (self.word(id, at), self.word(id, at + 4), self.word(id, at + 8));
             let (bit, bits) = if has_bit_fields { (offset & 0xff_ffff, offset >> 24) } else { (offset, 0) };
@@ -219,9 +233,9 @@ impl Btf {
                 return Some(Member { bit, bits, kind });
             }
             if name_at == 0
-                && let Some(inner) = self.find(kind, name, depth + 1)
+                && let Some(inner) = self.find(kind, name, depth + 1, seen)
             {
-                return Some(Member { bit: bit + inner.bit, ..inner });
+                return Some(Member { bit: bit.checked_add(inner.bit)?, ..inner });
             }
         }
         None
@@ -255,6 +269,7 @@ impl Btf {
 
     fn string(&self, at: u32) -> &str {
         let bytes = self.bytes.get(self.strings + at as usize..).unwrap_or(&[]);
+        let bytes = &bytes[..bytes.len().min(MOST_NAME_BYTES)];
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
         std::str::from_utf8(&bytes[..end]).unwrap_or("")
     }
@@ -262,10 +277,11 @@ impl Btf {
 
 /// The bytes of the types in a file: all of it, or those of a section, if it has one. Images are large, so only that is read.
 fn types_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let mut file = File::open(path)?;
-    if !file.metadata()?.is_file() {
+    // Asked first: opening a pipe would wait for its other end.
+    if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("no regular file"));
     }
+    let mut file = File::open(path)?;
     let mut magic = [0; 2];
     let is_bare = file.read_exact(&mut magic).is_ok() && u16::from_ne_bytes(magic) == MAGIC;
     file.rewind()?;
@@ -280,11 +296,18 @@ fn types_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(section.and_then(|section| Some(section.data().ok()?.to_vec())))
 }
 
-/// An installed image of the running kernel.
+/// Whether whoever runs this has fewer rights than it has, by capabilities of the file: then no variable may say which memory of the
+/// kernel is read.
+fn is_privileged() -> bool {
+    // SAFETY: the call takes a number and returns one.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// An installed image of the running kernel that has types.
 fn installed() -> Option<PathBuf> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
     let paths = IMAGES.map(|(before, after)| PathBuf::from(format!("{before}{}{after}", release.trim())));
-    paths.into_iter().find(|path| path.is_file())
+    paths.into_iter().find(|path| types_of(path).is_ok_and(|types| types.is_some()))
 }
 
 #[cfg(test)]

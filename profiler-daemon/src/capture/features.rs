@@ -5,7 +5,7 @@ use super::btf::Btf;
 use super::kernel::{Filter, Kernel, KernelError, Kind};
 use super::object::{NoKernelPrograms, hashed_object, object, untyped_object};
 use super::settings;
-use profiler_common::settings::Settings;
+use profiler_common::settings::{Offsets, Settings};
 
 /// Something that not every supported kernel has.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ enum Sign {
 /// All of them, those that came last at the end.
 pub static ALL: [&Feature; 6] = [&MEMORY, &TYPES, &TASK_STORAGE, &CURRENT_TASK, &TASK_REGISTERS, &SLEEPERS];
 
-/// What lockdown=confidentiality takes away. Without it either object loads, and does without.
+/// What lockdown=confidentiality takes away. Without it the first two objects load, and do without; the third does not.
 pub static MEMORY: Feature = Feature {
     name: "reads of memory by its address",
     since: "always, but not under lockdown=confidentiality",
@@ -51,8 +51,7 @@ pub static TYPES: Feature = Feature {
     since: "always, if it is built so",
     sign: Sign::Types,
     needed: true,
-    without: "taken from the kernel's image with debug information, where distributions install it, or from the file that \
-              `PROFILERD_BTF` names; at most 4096 threads at a time; threads that sleep from before the capture to its end have no \
+    without: "taken from the file that `PROFILERD_BTF` names, or from an installed image that has them; at most 4096 threads at a time; threads that sleep from before the capture to its end have no \
               stack; not under lockdown=confidentiality",
 };
 
@@ -133,7 +132,7 @@ pub struct Loaded {
 
 /// Loads the object that fits this kernel: the first one, or the one for older kernels if `hashed` asks for it, if
 /// something is missing, or if the kernel refuses the first one for a reason that we know nothing of; and the one that does
-/// without types if they are from a file.
+/// without types if they are from a file, whatever `hashed` says.
 ///
 /// # Errors
 /// What the kernel said of the object that it should have taken.
@@ -143,6 +142,10 @@ pub fn load(btf: &Btf, settings: Settings, filter: &Filter, hashed: bool) -> Res
         let object = untyped_object().ok_or(NoKernelPrograms::WithoutTypes)?;
         if !MEMORY.is_in(btf) {
             return Err(KernelError::NoMemoryReads.into());
+        }
+        let Offsets { task_tasks, task_signal, signal_threads, task_node, .. } = settings.offsets;
+        if [task_tasks, task_signal, signal_threads, task_node].contains(&Offsets::ABSENT) {
+            return Err(KernelError::WrongTypes.into());
         }
         return Ok(Loaded { kernel: Kernel::load(object, Kind::Untyped, settings, filter)?, hashed_threads: true });
     }

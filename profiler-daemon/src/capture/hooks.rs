@@ -2,8 +2,8 @@
 //! from hooks and by a walk through the kernel's lists.
 
 use aya::Ebpf;
-use aya::maps::{Array, MapData, MapError};
-use aya::programs::{BtfTracePoint, Iter, ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun};
+use aya::maps::{Array, MapData};
+use aya::programs::{BtfTracePoint, Iter, RawTracePoint, RawTracePointRunOptions, TestRun};
 use profiler_common::settings::{Visit, visit};
 
 use super::kernel::{KernelError, in_map, program, take};
@@ -77,26 +77,41 @@ impl Hooks {
         Ok(())
     }
 
-    /// Visits all threads. What the programs tell of them is returned as records back to back, or is in the ring, which
-    /// `drain` empties into the same bytes.
+    /// Whether what is told of threads comes by the ring.
+    pub(super) fn tell_by_ring(&self) -> bool {
+        matches!(self, Hooks::Untyped { .. })
+    }
+
+    /// Visits all threads. What the programs tell of them goes to `bytes` as records back to back, by way of the ring, which
+    /// `drain` empties there, if that is how it comes. What was told until an error is there as well.
     pub(super) fn visit_threads(
         &mut self,
         ebpf: &mut Ebpf,
+        bytes: &mut Vec<u8>,
         mut drain: impl FnMut(&mut Vec<u8>),
-    ) -> Result<Vec<u8>, KernelError> {
-        let Hooks::Untyped { walk } = self else { return iterate(ebpf, THREADS) };
+    ) -> Result<(), KernelError> {
+        let Hooks::Untyped { walk } = self else {
+            *bytes = iterate(ebpf, THREADS)?;
+            return Ok(());
+        };
         let program: &mut RawTracePoint = program(ebpf, THREADS)?;
-        let mut bytes = Vec::new();
         for _ in 0..MOST_TRIES {
             walk.set(0, Plain(Visit::default()), 0).map_err(in_map(VISIT))?;
-            for _ in 0..MOST_PARTS {
-                let went = program.test_run(RawTracePointRunOptions::new()).map_err(failed_walk)?.return_value;
-                drain(&mut bytes);
-                match went {
-                    visit::MORE => {}
-                    visit::OVER => return check(walk).map(|()| bytes),
-                    _ => break,
+            let mut is_over = false;
+            for part in 0..MOST_PARTS {
+                let ran = program.test_run(RawTracePointRunOptions::new());
+                let went = ran.map_err(|error| KernelError::Iterator(std::io::Error::other(error)))?.return_value;
+                drain(bytes);
+                if part == 0 {
+                    check(walk)?;
                 }
+                is_over = went == visit::OVER;
+                if went != visit::MORE {
+                    break;
+                }
+            }
+            if is_over {
+                return Ok(());
             }
         }
         Err(KernelError::Iterator(std::io::Error::other("the list of threads changes faster than it is read")))
@@ -107,10 +122,6 @@ impl Hooks {
     pub(super) fn visit_sleepers(&self, ebpf: &mut Ebpf) -> Result<Vec<u8>, KernelError> {
         if matches!(self, Hooks::Typed { has_sleepers: true }) { iterate(ebpf, SLEEPERS) } else { Ok(Vec::new()) }
     }
-}
-
-fn failed_walk(source: ProgramError) -> KernelError {
-    KernelError::Attach { program: THREADS, source: Box::new(source) }
 }
 
 fn iterate(ebpf: &mut Ebpf, name: &'static str) -> Result<Vec<u8>, KernelError> {
@@ -128,11 +139,11 @@ fn iterate(ebpf: &mut Ebpf, name: &'static str) -> Result<Vec<u8>, KernelError> 
     Ok(bytes)
 }
 
-/// Whether the walk has met this process under its own name: it has not if the types are another kernel's.
+/// Whether the walk began at this process, by its name and number: it did not if the types are another kernel's.
 fn check(walk: &Array<MapData, Plain<Visit>>) -> Result<(), KernelError> {
-    let met = walk.get(&0, 0).map_err(|error: MapError| in_map(VISIT)(error))?.0;
+    let Plain(Visit { own, own_comm, .. }) = walk.get(&0, 0).map_err(in_map(VISIT))?;
     let comm = std::fs::read("/proc/self/comm").unwrap_or_default();
     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
-    let is_own = met.met_own != 0 && met.own_comm.split(|byte| *byte == 0).next() == Some(comm);
+    let is_own = own != 0 && own_comm.split(|byte| *byte == 0).next() == Some(comm);
     if is_own { Ok(()) } else { Err(KernelError::WrongTypes) }
 }

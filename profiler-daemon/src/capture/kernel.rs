@@ -207,14 +207,20 @@ impl Kernel {
     }
 
     /// Visits every thread: starts those that the filter names and that are not accounted yet, and
-    /// returns the totals of all that are, as records back to back; beside what else was in the ring, if that is how they come.
-    pub fn read_threads(&mut self) -> Result<Vec<u8>, KernelError> {
+    /// adds the totals of all that are to `bytes`, as records back to back; beside what else was in the ring, if that is how they
+    /// come, also before an error.
+    pub fn read_threads(&mut self, bytes: &mut Vec<u8>) -> Result<(), KernelError> {
         let ring = &mut self.ring;
-        self.hooks.visit_threads(&mut self.ebpf, |bytes| {
+        self.hooks.visit_threads(&mut self.ebpf, bytes, |bytes| {
             while let Some(record) = ring.next() {
                 bytes.extend_from_slice(&record);
             }
         })
+    }
+
+    /// Whether [`Kernel::read_threads`] empties the ring.
+    pub fn reads_threads_by_ring(&self) -> bool {
+        self.hooks.tell_by_ring()
     }
 
     /// Takes the stacks of threads that are asleep since before accounting began. Returns them as

@@ -39,10 +39,11 @@ pub fn of_kernel(btf: &Btf) -> Result<Settings, BtfError> {
         task_status: byte(&["task_struct", "thread_info", machine::THREAD_STATUS])?,
         task_stack: task("stack")?,
         regs_syscall: byte(&["pt_regs", machine::SYSTEM_CALL])?,
-        task_tasks: task("tasks")?,
-        task_signal: task("signal")?,
-        signal_threads: byte(&["signal_struct", "thread_head"])?,
-        task_node: task("thread_node")?,
+        // Of use where the kernel has no iterator alone.
+        task_tasks: task("tasks").unwrap_or(Offsets::ABSENT),
+        task_signal: task("signal").unwrap_or(Offsets::ABSENT),
+        signal_threads: byte(&["signal_struct", "thread_head"]).unwrap_or(Offsets::ABSENT),
+        task_node: task("thread_node").unwrap_or(Offsets::ABSENT),
         ..throttling(&byte)
     };
     Ok(Settings {

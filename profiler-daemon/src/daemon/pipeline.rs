@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use profiler_common::fault;
-use profiler_common::wire::outcome;
+use profiler_common::wire::{outcome, thread_flag};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::MissedTickBehavior;
@@ -406,19 +406,31 @@ impl Pipeline {
     }
 
     pub(super) fn read_threads(&mut self) -> Result<(), PipelineError> {
-        let bytes = self.kernel.read_threads()?;
-        self.living = 0;
-        for record in decode::records(&bytes) {
-            self.living += usize::from(matches!(record, Ok(Record::Thread(_))));
-            self.take(record);
+        let mut bytes = Vec::new();
+        let read = self.kernel.read_threads(&mut bytes);
+        let records: Vec<_> = decode::records(&bytes).collect();
+        let living = |record: &Result<Record, _>| match record {
+            Ok(Record::Thread(totals)) if totals.flags & thread_flag::ENDED == 0 => Some(totals.tid),
+            _ => None,
+        };
+        self.living = records.iter().filter_map(living).collect::<HashSet<_>>().len();
+        if self.kernel.reads_threads_by_ring() {
+            self.take_all(records);
+        } else {
+            records.into_iter().for_each(|record| self.take(record));
         }
-        Ok(())
+        Ok(read?)
     }
 
     /// Takes what was told until now, by our programs and by the kernel.
     pub(super) fn drain_ring(&mut self) {
         let mut records = Vec::new();
         self.kernel.drain_ring(|bytes| records.push(decode::record(bytes)));
+        self.take_all(records);
+    }
+
+    /// Takes what was in the ring.
+    fn take_all(&mut self, records: Vec<Result<Record, decode::DecodeError>>) {
         // After the records: where there is an exec, there is what the new program has mapped.
         let events = self.hear_mappings();
         for record in records {

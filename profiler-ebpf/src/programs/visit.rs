@@ -34,7 +34,7 @@ fn visit(scratch: &mut Scratch, task: Task, write: impl Fn(&mut Scratch, bool)) 
             }
         }
     };
-    // SAFETY: the value stays while the task is visited. Others write it meanwhile: the
+    // SAFETY: a value of a map, or one that stays with the task that an iterator holds. Others write it meanwhile: the
     // sequence counts tell.
     let thread = unsafe { &mut *thread };
     if thread.flags & thread_flag::ENDED != 0 {
@@ -239,7 +239,7 @@ mod by {
 #[cfg(feature = "untyped")]
 mod by {
     use super::*;
-    use aya_ebpf::helpers::generated::bpf_get_current_task;
+    use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task};
     use profiler_common::settings::visit as went;
 
     use crate::lend;
@@ -277,9 +277,17 @@ mod by {
             if walk.leader == 0 {
                 // The list is a ring, so any process begins it: ours, which asks for this and does not go meanwhile.
                 // SAFETY: no arguments.
-                walk.first = task::group_leader(unsafe { bpf_get_current_task() } as Task) as u64;
+                let (current, id) = unsafe { (bpf_get_current_task(), bpf_get_current_pid_tgid()) };
+                walk.first = task::group_leader(current as Task) as u64;
                 walk.leader = walk.first;
+                // Where members lie as the daemon says, this is the process that the kernel says it is.
+                let first = walk.first as Task;
+                walk.own = (task::pid(first) == (id >> 32) as u32 && task::tid(first) == (id >> 32) as u32).into();
+                task::comm(first, &mut walk.own_comm);
             } else {
+                if threads_of(walk.leader) != walk.last {
+                    return went::LOST;
+                }
                 // SAFETY: any bit pattern is a number; here and below.
                 let next: u64 = unsafe { probe(walk.leader + u64::from(setting!(offsets.task_tasks))) };
                 if next == 0 {
@@ -290,17 +298,17 @@ mod by {
                     return went::OVER;
                 }
             }
-            // SAFETY: as above.
-            let signal: u64 = unsafe { probe(walk.leader + u64::from(setting!(offsets.task_signal))) };
-            walk.last = signal + u64::from(setting!(offsets.signal_threads));
+            walk.last = threads_of(walk.leader);
             walk.thread = next_thread(walk.last, walk.last);
             return went::MORE;
         }
-        let task = walk.thread as Task;
-        if task::pid(task) == setting!(own_pid) {
-            walk.met_own = 1;
-            task::comm(task::group_leader(task), &mut walk.own_comm);
+        // It may have ended since the part before, and its memory may be another process' thread.
+        if threads_of(walk.thread) != walk.last {
+            emit::count(fault::TORN_READ);
+            walk.thread = 0;
+            return went::MORE;
         }
+        let task = walk.thread as Task;
         let Some(scratch) = scratch(scratch::ITERATOR) else { return went::OVER };
         // SAFETY: the daemon runs one walk at a time.
         visit(unsafe { &mut *scratch }, task, |scratch, with_sums| {
@@ -314,6 +322,14 @@ mod by {
         });
         walk.thread = next_thread(walk.thread + u64::from(setting!(offsets.task_node)), walk.last);
         went::MORE
+    }
+
+    /// The list of all threads of a task's process: where it begins and ends.
+    #[inline(always)]
+    fn threads_of(task: u64) -> u64 {
+        // SAFETY: as above.
+        let signal: u64 = unsafe { probe(task + u64::from(setting!(offsets.task_signal))) };
+        signal + u64::from(setting!(offsets.signal_threads))
     }
 
     /// The thread behind a place of the list that ends at `last`; 0 if there is none.

@@ -16,6 +16,9 @@ pub(super) struct Column {
     on: On,
 }
 
+/// The kernel that is another build of a version.
+const RT: &str = "6.1-rt";
+
 /// The kernels that a column is tried on.
 enum On {
     All,
@@ -37,7 +40,7 @@ impl Column {
         let is_here = match self.on {
             On::All => true,
             On::Releases => !row.candidate,
-            On::Versions => !row.candidate && row.name != "6.1-rt",
+            On::Versions => !row.candidate && row.name != RT,
             On::These(names) => names.contains(&row.name),
         };
         is_wanted && is_here
@@ -108,4 +111,20 @@ pub(super) fn script(row: &Row) -> String {
         )
     };
     COLUMNS.iter().filter(|column| column.is_for(row)).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalog::ROWS;
+    use super::*;
+
+    #[test]
+    fn every_column_is_for_a_kernel_and_names_none_that_is_not_there() {
+        for column in COLUMNS {
+            assert!(ROWS.iter().any(|row| column.is_for(row)), "{}", column.name);
+            let On::These(names) = column.on else { continue };
+            assert!(names.iter().all(|name| ROWS.iter().any(|row| row.name == *name)), "{}", column.name);
+        }
+        assert!(ROWS.iter().any(|row| row.name == RT));
+    }
 }

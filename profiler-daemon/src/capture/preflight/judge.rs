@@ -102,8 +102,11 @@ fn of_signal(signal: &Signal, facts: &Facts, programs: &Programs) -> Capability 
         Need::SamplingClock => sampling_clock(signal.name, facts),
     });
     let without = signal.optional.iter().filter_map(|optional| match programs {
-        Programs::Loaded { names, .. } if !names.contains(optional.program) => {
-            Some(partly(signal.name, optional.without, None))
+        Programs::Loaded { names, types, .. } if !names.contains(optional.program) => {
+            // Which Linux has it says nothing where it lacks types.
+            let without = optional.without;
+            let reason = if types.is_some() { without.split(" (").next().unwrap_or(without) } else { without };
+            Some(partly(signal.name, reason, None))
         }
         _ => None,
     });

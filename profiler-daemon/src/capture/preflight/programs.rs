@@ -49,7 +49,14 @@ fn try_load() -> Result<Programs, (Box<dyn Error>, String)> {
     })?;
     // Every rule is on: the verifier skips the code of those that are off.
     let filter = Filter { pids: vec![1], comms: vec![String::new()], cgroups: vec![1], all: true };
-    let loaded = features::load(&btf, settings, &filter, false).map_err(|error| {
+    let loaded = features::load(&btf, settings, &filter, false).and_then(|mut loaded| {
+        if btf.source().is_some() {
+            // Whether these are the types of this kernel shows here.
+            loaded.kernel.read_threads(&mut Vec::new())?;
+        }
+        Ok(loaded)
+    });
+    let loaded = loaded.map_err(|error| {
         // Whoever asks here has been sent here.
         let remedy = match &error {
             LoadError::Object(error) => Some(error.remedy().to_owned()),
