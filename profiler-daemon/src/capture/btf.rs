@@ -321,6 +321,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn files_without_types_are_told_from_those_that_cannot_be_read() {
+        let error = |path: &str| Btf::of_file(path.into()).err();
+        for path in ["/proc/self/exe", "/proc/self/maps", "/proc/self/comm"] {
+            assert!(matches!(error(path), Some(BtfError::NoTypes(_))), "{path}: {:?}", error(path));
+        }
+        for path in ["/", "/dev/null", "/nowhere"] {
+            assert!(matches!(error(path), Some(BtfError::Read(..))), "{path}: {:?}", error(path));
+        }
+    }
+
+    #[test]
+    fn a_structure_that_is_a_member_of_itself_is_searched_to_an_end() -> Result<(), BtfError> {
+        const MEMBERS: u32 = 1000;
+        let mut types = vec![1, KIND_STRUCT << 24 | MEMBERS, 8];
+        types.extend((0..MEMBERS).flat_map(|_| [0, 1, 0]));
+        let (bytes, strings) = (types.len() as u32 * 4, b"\0s\0");
+        let mut btf: Vec<u8> =
+            [0x1_eb9f, 24, 0, bytes, bytes, 3].iter().chain(&types).flat_map(|it| it.to_ne_bytes()).collect();
+        btf.extend_from_slice(strings);
+        assert!(Btf::parse(btf)?.member(&["s", "nope"]).is_err());
+        Ok(())
+    }
+
     /// `struct s { int a; union { long b; }; int c: 1; }` by hand.
     #[test]
     fn members_are_found_in_anonymous_unions_and_bit_fields() -> Result<(), BtfError> {
