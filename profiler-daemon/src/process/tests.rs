@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 use super::*;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +10,23 @@ struct Sleeper(Child);
 
 impl Sleeper {
     fn start(program: &Path) -> Sleeper {
-        let sleeper = Sleeper(Command::new(program).arg("1000").stdin(Stdio::null()).spawn().unwrap());
+        let sleeper = Sleeper(Sleeper::spawn(program).unwrap());
         sleeper.wait_until(|pid| runs(pid, program.file_name().unwrap().to_str().unwrap()));
         sleeper
+    }
+
+    /// A test beside this one that forks while the copy is written holds it open for writing until its exec, and the
+    /// kernel runs no file that somebody writes.
+    fn spawn(program: &Path) -> std::io::Result<Child> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match Command::new(program).arg("1000").stdin(Stdio::null()).spawn() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                result => return result,
+            }
+        }
     }
 
     fn pid(&self) -> u32 {
