@@ -17,32 +17,8 @@ pub fn bucket(ns: u64) -> usize {
     if ns < FIRST_NS {
         return 0;
     }
-    // eBPF has no count-leading-zeros; five comparisons find the highest bit.
-    let mut value = ns;
-    let mut octave = 0u32;
-    if value >> 32 != 0 {
-        value >>= 32;
-        octave += 32;
-    }
-    if value >> 16 != 0 {
-        value >>= 16;
-        octave += 16;
-    }
-    if value >> 8 != 0 {
-        value >>= 8;
-        octave += 8;
-    }
-    if value >> 4 != 0 {
-        value >>= 4;
-        octave += 4;
-    }
-    if value >> 2 != 0 {
-        value >>= 2;
-        octave += 2;
-    }
-    if value >> 1 != 0 {
-        octave += 1;
-    }
+    // Without a branch, each of which doubles what the kernel's verifier has to follow.
+    let octave = ns.ilog2();
     let half = (ns >> (octave - 1)) & 1;
     let bucket = 1 + 2 * (octave - FIRST_OCTAVE) as usize + half as usize;
     if bucket < BUCKETS { bucket } else { BUCKETS - 1 }

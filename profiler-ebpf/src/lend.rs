@@ -84,13 +84,10 @@ mod by {
 
 pub(crate) use by::*;
 
-/// A number that is at most `most`. Verifiers of old kernels forget that while it lies on the stack, so that there it is
-/// said once more, where it is used; the compiler is not told that it knows.
+/// A number that is at most `most`. Verifiers before 6.8 forget that while it lies on the stack, so it is said once more,
+/// where it is used; the compiler is not told that it knows.
 #[inline(always)]
 pub(crate) fn at_most(value: u32, most: usize) -> u32 {
-    if cfg!(not(feature = "hashed-threads")) {
-        return value;
-    }
     // SAFETY: a reference is valid to read.
     let value = unsafe { (&raw const value).read_volatile() };
     if value > most as u32 { most as u32 } else { value }

@@ -184,6 +184,8 @@ pub(crate) struct Scratch {
     pub(crate) kernel_key: KernelKey,
     /// A value on its way past the verifier.
     pub(crate) any: u64,
+    /// Bytes of `user_stretch` that were read.
+    pub(crate) user_span: u32,
     /// A stretch of kernel stack, read at once. What a stack that is recognised needs lies here at the start, on few
     /// pages.
     pub(crate) kernel_stretch: [u64; KERNEL_SPAN / 8],

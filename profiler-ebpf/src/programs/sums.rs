@@ -92,7 +92,7 @@ extern "C" fn slot_to_map(scratch: ScratchArg, thread: ThreadArg, slot: u32, act
     let value = &thread.sums.values[slot];
     if value.count != 0 {
         place(&mut scratch.sum.key, &thread.sums.places[slot]);
-        scratch.sum.value = *value;
+        sums::copy(&mut scratch.sum.value, value);
         key_of_map(scratch, thread);
         add_to_map(active);
     }
@@ -142,7 +142,7 @@ pub(super) extern "C" fn to_ring(scratch: ScratchArg, thread: ThreadArg) -> u32 
     while slot < SLOTS {
         if thread.sums.values[slot].count != 0 {
             fill(&mut scratch.sum, &thread.sums.places[slot]);
-            scratch.sum.value = thread.sums.values[slot];
+            sums::copy(&mut scratch.sum.value, &thread.sums.values[slot]);
             // SAFETY: a whole record.
             unsafe { emit::record(&raw const scratch.sum, size_of::<OffCpu>(), fault::RING_FULL_THREAD) };
         }
@@ -162,7 +162,7 @@ pub(super) extern "C" fn copy_to_ring(scratch: ScratchArg) -> u32 {
     while slot < SLOTS {
         if scratch.thread.sums.values[slot].count != 0 {
             fill(&mut scratch.sum, &scratch.thread.sums.places[slot]);
-            scratch.sum.value = scratch.thread.sums.values[slot];
+            sums::copy(&mut scratch.sum.value, &scratch.thread.sums.values[slot]);
             // SAFETY: a whole record.
             unsafe { emit::record(&raw const scratch.sum, size_of::<OffCpu>(), fault::RING_FULL_THREAD) };
         }

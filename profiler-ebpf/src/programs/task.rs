@@ -11,7 +11,7 @@ use profiler_common::{class, fault};
 use profiler_ebpf::rules::ledger::state;
 
 use crate::hook::Hook;
-use crate::maps::{Thread, control, scratch, setting};
+use crate::maps::{Thread, control, read, scratch, setting};
 use crate::programs::sums;
 use crate::regs::Current;
 use crate::stack;
@@ -154,7 +154,24 @@ pub(super) fn prepare(thread: &mut Thread, task: Task, generation: u32, flags: u
 pub(crate) fn write_totals(totals: &mut ThreadTotals, task: Task, thread: &Thread, now_ns: u64) {
     let parts = thread.ledger.totals(now_ns, task::sum_exec_ns(task), u64::from(setting!(tick_ns)));
     let is_off = thread.ledger.state == state::BLOCKED || thread.ledger.state == state::RUNNABLE;
-    let open_ns = parts.open.blocked_ns + parts.open.run_queue_ns;
+    totals.on_cpu_ns = parts.on_cpu_ns;
+    totals.stolen_ns = parts.stolen_ns;
+    totals.run_queue_ns = parts.run_queue_ns;
+    totals.blocked_ns = parts.blocked_ns;
+    totals.unseen_ns = parts.unseen_ns;
+    totals.open_run_queue_ns = if is_off { parts.open.run_queue_ns } else { 0 };
+    totals.open_ns = if is_off { parts.open.blocked_ns + parts.open.run_queue_ns } else { 0 };
+    // Read back, so that the verifier forgets by which of many branches they came.
+    let (open_ns, wait_ns) = (read(&totals.open_ns), read(&totals.open_run_queue_ns));
+    let mut index = 0;
+    while index < class::COUNT {
+        totals.off_cpu_ns[index] = thread.ledger.off_cpu_ns[index];
+        index += 1;
+    }
+    if let Some(of_class) = totals.off_cpu_ns.get_mut(thread.ledger.class as usize) {
+        *of_class += open_ns;
+    }
+    totals.preempted_ns = totals.off_cpu_ns[class::PREEMPTED as usize];
     totals.header.tag = tag::THREAD;
     totals.header.cpu = 0;
     totals.header.at_ns = now_ns;
@@ -164,26 +181,11 @@ pub(crate) fn write_totals(totals: &mut ThreadTotals, task: Task, thread: &Threa
     totals.generation = thread.generation;
     totals.start_ns = thread.start_ns;
     totals.since_ns = thread.ledger.since_ns;
-    totals.on_cpu_ns = parts.on_cpu_ns;
-    totals.stolen_ns = parts.stolen_ns;
-    totals.run_queue_ns = parts.run_queue_ns;
-    totals.blocked_ns = parts.blocked_ns;
-    totals.unseen_ns = parts.unseen_ns;
-    let mut index = 0;
-    while index < class::COUNT {
-        let open = if index as u32 == thread.ledger.class && is_off { open_ns } else { 0 };
-        totals.off_cpu_ns[index] = thread.ledger.off_cpu_ns[index] + open;
-        index += 1;
-    }
-    totals.preempted_ns = totals.off_cpu_ns[class::PREEMPTED as usize];
-    let wait_ns = if is_off { parts.open.run_queue_ns } else { 0 };
     totals.throttled_ns = thread.throttle.with_open(task::queue(task), wait_ns);
     totals.utime_ns = task::utime_ns(task).saturating_sub(thread.utime_ns);
     totals.stime_ns = task::stime_ns(task).saturating_sub(thread.stime_ns);
     totals.blocks = thread.ledger.blocks;
     totals.preemptions = thread.ledger.preemptions;
-    totals.open_ns = if is_off { open_ns } else { 0 };
-    totals.open_run_queue_ns = wait_ns;
     totals.open_throttled_ns = totals.throttled_ns.saturating_sub(thread.throttle.total_ns);
     let open: &mut OffCpuKey = &mut totals.open;
     open.pid = totals.pid;

@@ -10,7 +10,7 @@ use profiler_common::wire::thread_flag;
 use profiler_ebpf::order::load_first;
 use profiler_ebpf::rules::sums::Sums;
 
-use crate::maps::{Scratch, Thread, control, scratch, setting};
+use crate::maps::{Scratch, Thread, control, read, scratch, setting};
 use crate::programs::sums;
 use crate::programs::task::{first_generation, prepare, write_totals};
 use crate::task::{self, Task};
@@ -114,7 +114,8 @@ fn seed(scratch: &mut Scratch, task: Task) {
         initial.ledger.start_runnable(now_ns, sum_exec_ns);
     } else {
         initial.place.class = task::wait_class(task, regs, initial.place.syscall);
-        initial.ledger.start_blocked(now_ns, sum_exec_ns, initial.place.class);
+        // Read back, so that the verifier forgets by which branch it came.
+        initial.ledger.start_blocked(now_ns, sum_exec_ns, read(&initial.place.class));
     }
     if threads::create(task, initial).is_none() {
         emit::no_thread_state(task);

@@ -21,7 +21,8 @@ pub(super) extern "C" fn recall_user(scratch: ScratchArg, thread: ThreadArg) -> 
         return 0;
     };
     let regs = scratch.regs;
-    let mut read = 0;
+    // In memory, not in a register, so that the verifier does not follow what was read so far.
+    scratch.user_span = 0;
     let mut index = 0;
     while index < SLOTS {
         let slot = &thread.memo.user[index];
@@ -37,11 +38,11 @@ pub(super) extern "C" fn recall_user(scratch: ScratchArg, thread: ThreadArg) -> 
         if !is_of_now || span as usize > USER_SPAN {
             continue;
         }
-        if span > read {
+        if span > read(&scratch.user_span) {
             if !read_user_stretch(scratch, span) {
                 return 0;
             }
-            read = span;
+            scratch.user_span = span;
         }
         if hash_user(scratch, slot) == slot.hash {
             return slot.stack;

@@ -22,8 +22,11 @@ pub(crate) const WINDOW_BYTES: usize = 1024;
 const EXTRAS: usize = 2;
 /// In place of a number of words: more than a memo keeps.
 const TOO_MANY: u32 = u32::MAX;
-/// Frames walked by one call of `walk_some`. Two levels of loops keep the verifier's work small.
+/// Frames walked by one call of `walk_some`. Three levels of loops keep the verifier's work small.
 const FRAMES_A_CALL: u32 = 16;
+/// Runs of so many frames made by one call of `walk_on`.
+const RUNS_A_CALL: usize = 32;
+const _: () = assert!((2 * USER_FRAMES).is_multiple_of(RUNS_A_CALL));
 
 /// The state of a walk.
 #[repr(C)]
@@ -134,18 +137,32 @@ pub(super) extern "C" fn walk_user(scratch: ScratchArg) -> u32 {
     let Some(scratch) = (unsafe { lend::scratch_of(scratch) }) else { return 0 };
     let mut turn = 0;
     // Every run of steps makes frames or fills the window.
-    while turn < 2 * USER_FRAMES {
+    while turn < 2 * USER_FRAMES / RUNS_A_CALL {
         turn += 1;
-        let went = walk_some(lend::scratch(scratch));
-        if went == went::OVER {
+        if walk_on(lend::scratch(scratch)) == went::OVER {
             break;
-        }
-        if went == went::MISSING {
-            fetch_own(lend::scratch(scratch));
         }
     }
     finish(scratch);
     0
+}
+
+/// Makes up to `RUNS_A_CALL` runs of steps.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn walk_on(scratch: ScratchArg) -> u32 {
+    let mut run = 0;
+    while run < RUNS_A_CALL {
+        run += 1;
+        let went = walk_some(scratch);
+        if went == went::OVER {
+            return went;
+        }
+        if went == went::MISSING {
+            fetch_own(scratch);
+        }
+    }
+    went::ON
 }
 
 /// The walk is over: completes the record and tells the memo whether to keep it.
