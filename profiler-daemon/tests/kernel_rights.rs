@@ -166,7 +166,7 @@ impl Setting {
         let folder = public_folder();
         let json = folder.path().join("report.json");
         chown(folder.path(), Some(self.uid()), None).unwrap();
-        let mut profilerd = kernel.profilerd(["--duration", "1s", "--pid", &pid.to_string(), "-o"]);
+        let mut profilerd = kernel.profilerd(["--duration", "500ms", "--pid", &pid.to_string(), "-o"]);
         let outcome = self.run(profilerd.arg(&json));
         let said = &outcome.stderr;
         if !works {

@@ -105,12 +105,11 @@ fn install_tools(machine: Machine) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { packages::install("a tool for virtual machines", &missing, &[]) }
 }
 
-/// As many guests at a time as there are CPUs: each is one thread of emulation, and with one more tests are late. Those with
-/// the most to do begin, so that none is left alone at the end.
+/// As many guests at a time as there are CPUs: each is one thread of emulation, and with one more tests are late.
 fn try_all(rows: &[&Row], payloads: &[Payload], folder: &Path) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let mut queue = rows.to_vec();
-    queue.sort_by_key(|row| !suite::is_long(row));
+    queue.sort_by_key(|row| suite::turn(row));
     let outcomes = Mutex::new(Vec::new());
     let guests = thread::available_parallelism().map_or(1, usize::from).min(rows.len());
     thread::scope(|scope| {
