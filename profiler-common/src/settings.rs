@@ -79,6 +79,8 @@ pub struct Offsets {
     pub cpu_clock: u32,
     /// `cfs_rq.tg`: the cgroup.
     pub queue_group: u32,
+    /// `task_group.cfs_rq`: an array of its queues, one a CPU.
+    pub group_queues: u32,
     /// `task_struct.tasks`: the list of all processes.
     pub task_tasks: u32,
     /// `task_struct.signal`.

@@ -129,51 +129,73 @@ pub(crate) fn cgroup_id(task: Task) -> u64 {
 /// tasks.
 #[inline(always)]
 pub(crate) fn queue(task: Task) -> Queue {
-    let nothing = Queue { address: 0, past_ns: 0, open_ns: 0, throttled: 0 };
     if setting!(offsets.task_queue) == Offsets::ABSENT {
-        return nothing;
+        return Queue::default();
     }
-    let by_task = setting!(offsets.task_throttled) != Offsets::ABSENT;
     // SAFETY: as in `member!`; the queue and its CPU are typed.
     unsafe {
-        if by_task && load::<u8, _>(task, setting!(offsets.task_throttled)) == 0 {
-            return nothing;
+        if throttles_tasks() && load::<u8, _>(task, setting!(offsets.task_throttled)) == 0 {
+            return Queue::default();
         }
         let queue: *const u8 = load(task, setting!(offsets.task_queue));
-        let count: u32 = load(queue, setting!(offsets.queue_throttles));
-        let mut open_ns = 0;
-        if count != 0 && setting!(offsets.queue_since) != Offsets::ABSENT {
-            let since_ns: u64 = load(queue, setting!(offsets.queue_since));
-            let cpu: *const u8 = load(queue, setting!(offsets.queue_cpu));
-            let now_ns: u64 = load(cpu, setting!(offsets.cpu_clock));
-            if since_ns != 0 && now_ns > since_ns {
-                open_ns = now_ns - since_ns;
-            }
-        }
-        let throttled = (by_task || count != 0).into();
-        Queue { address: queue as u64, past_ns: load(queue, setting!(offsets.queue_past)), open_ns, throttled }
+        let clock_ns = || load(load::<*const u8, _>(queue, setting!(offsets.queue_cpu)), setting!(offsets.cpu_clock));
+        let count = load(queue, setting!(offsets.queue_throttles));
+        says(queue as u64, count, |offset| load(queue, offset), clock_ns)
     }
 }
 
-/// How long the queue on which the task's wait began was throttled; `None` if that cannot be known any more.
+/// What the queue of the task's cgroup on another CPU says. Nothing if that memory cannot be read.
 #[inline(always)]
-pub(crate) fn past_of(task: Task, address: u64) -> Option<u64> {
-    if setting!(offsets.task_queue) == Offsets::ABSENT {
-        return None;
+pub(crate) fn queue_on(task: Task, cpu: u32) -> Queue {
+    if setting!(offsets.task_queue) == Offsets::ABSENT || !memory::of_kernel() {
+        return Queue::default();
     }
-    // SAFETY: as in `queue`. The address is a queue's of before: a thread that went to another CPU reads it as long as it is
-    // of the same cgroup, which then still has it.
+    // SAFETY: as in `queue`. The array has no type that the verifier follows: it and what it leads to are read by address.
+    unsafe {
+        let here: *const u8 = load(task, setting!(offsets.task_queue));
+        let group: u64 = load(here, setting!(offsets.queue_group));
+        let queues: u64 = probe(group + u64::from(setting!(offsets.group_queues)));
+        let queue: u64 = probe(queues + u64::from(cpu) * size_of::<u64>() as u64);
+        if queue == 0 {
+            return Queue::default();
+        }
+        let clock_ns = || {
+            let cpu: u64 = probe(queue + u64::from(setting!(offsets.queue_cpu)));
+            probe(cpu + u64::from(setting!(offsets.cpu_clock)))
+        };
+        let count = probe(queue + u64::from(setting!(offsets.queue_throttles)));
+        says(queue, count, |offset| probe(queue + u64::from(offset)), clock_ns)
+    }
+}
+
+/// Whether this kernel throttles single tasks, not queues.
+#[inline(always)]
+fn throttles_tasks() -> bool {
+    setting!(offsets.task_throttled) != Offsets::ABSENT
+}
+
+/// What a queue says that is throttled so many times over, by what its members hold and its CPU's clock.
+#[inline(always)]
+fn says(address: u64, count: u32, member: impl Fn(u32) -> u64, clock_ns: impl FnOnce() -> u64) -> Queue {
+    let mut open_ns = 0;
+    if count != 0 && setting!(offsets.queue_since) != Offsets::ABSENT {
+        let since_ns = member(setting!(offsets.queue_since));
+        let now_ns = clock_ns();
+        if since_ns != 0 && now_ns > since_ns {
+            open_ns = now_ns - since_ns;
+        }
+    }
+    let throttled = (throttles_tasks() || count != 0).into();
+    Queue { address, past_ns: member(setting!(offsets.queue_past)), open_ns, throttled }
+}
+
+/// How long the queue at this address was throttled, if the task is on it; else 0: its wait went to another cgroup.
+#[inline(always)]
+pub(crate) fn past_of(task: Task, address: u64) -> u64 {
+    // SAFETY: as in `queue`.
     unsafe {
         let queue: *const u8 = load(task, setting!(offsets.task_queue));
-        if queue as u64 == address {
-            return Some(load(queue, setting!(offsets.queue_past)));
-        }
-        if !memory::of_kernel() {
-            return None;
-        }
-        let group: u64 = load(queue, setting!(offsets.queue_group));
-        let before: u64 = probe(address + u64::from(setting!(offsets.queue_group)));
-        (group == before).then(|| probe(address + u64::from(setting!(offsets.queue_past))))
+        if queue as u64 == address { load(queue, setting!(offsets.queue_past)) } else { 0 }
     }
 }
 

@@ -10,7 +10,8 @@ use super::kernel::{KernelError, in_map, program, take};
 use super::pod::Plain;
 
 /// Programs on scheduler hooks: the program's name and its tracepoint.
-const SCHED: &[&str] = &["sched_waking", "sched_wakeup_new", "sched_process_exec", "sched_switch"];
+const SCHED: &[&str] =
+    &["sched_waking", "sched_wakeup_new", "sched_migrate_task", "sched_process_exec", "sched_switch"];
 const THREADS: &str = "threads";
 const SLEEPERS: &str = "sleepers";
 const VISIT: &str = "VISIT";

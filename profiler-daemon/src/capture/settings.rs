@@ -92,10 +92,11 @@ fn throttling(byte: &impl Fn(&[&str]) -> Result<u32, BtfError>) -> Offsets {
     let exact = member(&["cfs_rq", "throttled_clock_self_time"]);
     let queue_past = if exact == Offsets::ABSENT { member(&["cfs_rq", "throttled_clock_pelt_time"]) } else { exact };
     let queue_throttles = member(&["cfs_rq", "throttle_count"]);
-    let queue_group = member(&["cfs_rq", "tg"]);
+    let (queue_group, group_queues) = (member(&["cfs_rq", "tg"]), member(&["task_group", "cfs_rq"]));
     let (queue_cpu, cpu_clock) = (member(&["cfs_rq", "rq"]), member(&["rq", "clock"]));
-    let is_known =
-        [queue_past, queue_throttles, queue_group, queue_cpu, cpu_clock].iter().all(|it| *it != Offsets::ABSENT);
+    let is_known = [queue_past, queue_throttles, queue_group, group_queues, queue_cpu, cpu_clock]
+        .iter()
+        .all(|it| *it != Offsets::ABSENT);
     Offsets {
         task_queue: if is_known { member(&["task_struct", "se", "cfs_rq"]) } else { Offsets::ABSENT },
         task_throttled: member(&["task_struct", "throttled"]),
@@ -105,6 +106,7 @@ fn throttling(byte: &impl Fn(&[&str]) -> Result<u32, BtfError>) -> Offsets {
         queue_cpu,
         cpu_clock,
         queue_group,
+        group_queues,
         ..Offsets::default()
     }
 }

@@ -164,8 +164,8 @@ fn switch_in(scratch: &mut Scratch, next: Task, thread: &mut Thread, now_ns: u64
     raise(&mut thread.switch_seq);
     let (mut interval, missed) = thread.ledger.switch_in(now_ns, task::sum_exec_ns(next));
     let total_ns = interval.blocked_ns + interval.run_queue_ns;
-    if thread.throttle.address != 0 {
-        let past_ns = task::past_of(next, thread.throttle.address).unwrap_or(0);
+    if thread.throttle.is_open() {
+        let past_ns = task::past_of(next, thread.throttle.address);
         interval.throttled_ns = thread.throttle.end(past_ns, interval.run_queue_ns);
     }
     // Before the end: whoever reads the thread finds a wait either open or summed.
@@ -236,6 +236,30 @@ pub(crate) fn sched_waking(ctx: Hook) -> i32 {
         thread.waker = u64::from(current.pid()) << 32 | u64::from(current.tid());
         thread.waker_flags = waker_flag::SEEN | if in_task { 0 } else { waker_flag::INTERRUPT };
     }
+    0
+}
+
+/// A thread that waits for a CPU, or is about to since it is being woken, goes to another one: to a queue that is throttled by
+/// itself.
+#[cfg_attr(not(feature = "untyped"), btf_tracepoint(function = "sched_migrate_task"))]
+#[cfg_attr(feature = "untyped", raw_tracepoint(tracepoint = "sched_migrate_task"))]
+pub(crate) fn sched_migrate_task(ctx: Hook) -> i32 {
+    let task: Task = ctx.arg::<*const task_struct>(0).cast_mut();
+    let cpu: u32 = ctx.arg(1);
+    let Some(thread) = threads::get(task) else { return 0 };
+    if control().is_none_or(|control| control.stop_ns != 0) {
+        return 0;
+    }
+    // SAFETY: a thread migrates while it does not run, under its pi_lock or its run-queue lock: whoever wakes it or switches to it
+    // comes before or after.
+    let thread = unsafe { &mut *thread };
+    if !thread.throttle.is_open() {
+        return 0;
+    }
+    let before = task::queue(task);
+    raise(&mut thread.wake_seq);
+    thread.throttle.migrate(before, task::queue_on(task, cpu));
+    raise(&mut thread.wake_seq);
     0
 }
 

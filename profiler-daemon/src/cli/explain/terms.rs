@@ -120,7 +120,7 @@ pub(super) static TERMS: &[Term] = &[
          that count grew while it lasted. Flame graph and folded stacks show it as a frame `[throttled]` where the thread \
          waited, and not in `[run-queue]` there; in pprof it is a value of its own, and part of `run_queue`.",
         "Before Linux 6.6 the kernel counts in a clock that is slower on a CPU of lower frequency, so it may come out short \
-         there. A thread that is woken on another CPU than it slept on, where its cgroup is throttled, counts as waiting only.",
+         there. Under lockdown a thread that goes to another CPU while it waits counts as waiting only from then on.",
     ),
     term(
         Group::Time,
