@@ -46,8 +46,8 @@ pub(crate) fn sched_wakeup_new(ctx: Hook) -> i32 {
     // SAFETY: this CPU's working memory; preemption is off in a tracepoint.
     let initial = unsafe { &mut (*scratch).thread };
     prepare(initial, child, generation, 0);
-    // SAFETY: no arguments.
     initial.throttle.begin(task::queue(child));
+    // SAFETY: no arguments.
     initial.ledger.start_runnable(unsafe { bpf_ktime_get_ns() }, task::sum_exec_ns(child));
     if threads::create(child, initial).is_none() {
         emit::no_thread_state(child);

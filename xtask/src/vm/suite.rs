@@ -19,6 +19,9 @@ pub(super) struct Column {
 /// One kernel of each version, of the processor that the object for kernels without types is for.
 const UNTYPED: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", "newest"];
 
+/// The oldest kernel, that of a distribution of today, the newest, and the other processor.
+const FEW: [&str; 4] = ["5.10", "6.12", "newest", "arm64"];
+
 /// The kernel that is another build of a version.
 const RT: &str = "6.1-rt";
 
@@ -27,8 +30,6 @@ enum On {
     All,
     /// Those that count.
     Releases,
-    /// Of these one of each version.
-    Versions,
     These(&'static [&'static str]),
 }
 
@@ -43,7 +44,6 @@ impl Column {
         let is_here = match self.on {
             On::All => true,
             On::Releases => !row.candidate,
-            On::Versions => !row.candidate && row.name != RT,
             On::These(names) => names.contains(&row.name),
         };
         is_wanted && is_here
@@ -59,8 +59,8 @@ pub(super) static COLUMNS: &[Column] = &[
     Column::of("untyped", "kernel_ledger", &["a_ledger_agrees_without"], On::These(&UNTYPED)),
     Column::of("churn", "kernel_ledger", &["two_thousand"], On::Releases),
     Column::of("classes", "kernel_classes", &["twenty_reasons"], On::All),
-    Column::of("stacks", "kernel_chains", &["every_stack"], On::Versions),
-    Column::of("shares", "kernel_shares", &[], On::Versions),
+    Column::of("stacks", "kernel_chains", &["every_stack"], On::These(&FEW)),
+    Column::of("shares", "kernel_shares", &[], On::These(&FEW)),
     Column::of("edges", "kernel_edges", &[], On::Releases),
     // Kernels tell of it in one way before 6.6 and in another one since, and throttle single threads since 6.18.
     Column {

@@ -230,7 +230,7 @@ mod tests {
     fn what_is_not_tried_on_a_kernel_is_no_failure() {
         let (_, verdicts) = read(&ROWS[1], SAID);
         let left = verdicts.iter().filter(|verdict| **verdict == Verdict::Left).count();
-        assert_eq!(left, 3, "neither throttling nor faults nor rights");
+        assert_eq!(left, 5, "neither stacks nor shares nor throttling nor faults nor rights");
         let release = Ok("6.1".to_owned());
         let outcome =
             Outcome { name: "6.1", candidate: false, release, verdicts, said: String::new(), took: Duration::ZERO };
